@@ -1,0 +1,82 @@
+"""Every hook that a plugin can implement. The docstrings are the contract.
+
+A plugin is a module (or object) registered under the entry-point group `roadworthy`:
+
+    [project.entry-points.roadworthy]
+    acme = "acme_planner.plugin"
+
+The `roadworthy_<kind>s` hooks return a mapping from names, in kebab case, to a factory or
+to its address `"module:attribute"`. Addresses are imported when the name is used, so that
+listing plugins stays fast. Options written beside a name in a suite are passed to the
+factory as keyword arguments, checked against its signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pluggy
+
+__all__ = ["GROUP", "hookimpl", "hookspec"]
+
+GROUP = "roadworthy"
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+Factories = Mapping[str, "str | Callable[..., Any]"]
+
+
+@hookspec
+def roadworthy_sources() -> Factories:  # type: ignore[empty-body]
+    """Scenario sources: name -> factory of `roadworthy.Source`."""
+
+
+@hookspec
+def roadworthy_simulators() -> Factories:  # type: ignore[empty-body]
+    """Simulators: name -> factory of `roadworthy.Simulator`."""
+
+
+@hookspec
+def roadworthy_planners() -> Factories:  # type: ignore[empty-body]
+    """Planners: name -> factory of `roadworthy.Planner` or `roadworthy.BatchPlanner`."""
+
+
+@hookspec
+def roadworthy_generators() -> Factories:  # type: ignore[empty-body]
+    """Generators of scenario variants: name -> factory of `roadworthy.Generator`."""
+
+
+@hookspec
+def roadworthy_metrics() -> Factories:  # type: ignore[empty-body]
+    """Metrics: name -> factory of `roadworthy.Metric`."""
+
+
+@hookspec
+def roadworthy_trainers() -> Factories:  # type: ignore[empty-body]
+    """Trainers: name -> factory of `roadworthy.Trainer`."""
+
+
+@hookspec
+def roadworthy_conformance() -> Factories:  # type: ignore[empty-body]
+    """Conformance checks: name -> function of a folder of reference vectors, returning a
+    `roadworthy.conformance.ConformanceTable`. `roadworthy conformance NAME DIR` runs it."""
+
+
+@hookspec
+def roadworthy_case_end(run: Any, record: Any) -> None:
+    """Called in the parent process after each case has been recorded.
+
+    Args:
+        run: the `roadworthy.store.RunDirectory` being written.
+        record: the `roadworthy.store.CaseRecord` just appended.
+    """
+
+
+@hookspec
+def roadworthy_report_sections(runs: Any) -> list[tuple[str, str]]:  # type: ignore[empty-body]
+    """More sections for the HTML report: (title, trusted HTML fragment) pairs.
+
+    Args:
+        runs: the list of `roadworthy.store.Run` shown.
+    """
