@@ -189,7 +189,9 @@ def _case_error(error: Exception, step: int) -> CaseError:
     status = Status.TIMEOUT if isinstance(error, PlannerTimeout) else Status.PLANNER_ERROR
     message = str(error) or type(error).__name__
     if isinstance(error, MemoryError):
-        message = f"out of memory: {message}. Raise run.memory_limit_gb, or make the planner leaner."
+        message = (
+            f"out of memory: {message}. Raise run.memory_limit_gb, or make the planner leaner."
+        )
     text = "".join(traceback.format_exception(error, limit=-8))
     return CaseError(status, type(error).__name__, message, step, text)
 

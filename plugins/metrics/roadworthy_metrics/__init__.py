@@ -1,0 +1,1 @@
+"""Bundled metrics of roadworthy."""

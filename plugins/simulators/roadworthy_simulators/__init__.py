@@ -1,0 +1,1 @@
+"""Bundled simulators of roadworthy."""

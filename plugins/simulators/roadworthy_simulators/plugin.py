@@ -1,0 +1,15 @@
+"""Registers the bundled simulators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from roadworthy.hookspecs import hookimpl
+
+
+@hookimpl
+def roadworthy_simulators() -> Mapping[str, str]:
+    return {
+        "open-loop": "roadworthy_simulators.open_loop:OpenLoop",
+        "closed-loop": "roadworthy_simulators.closed_loop:ClosedLoop",
+    }

@@ -1,0 +1,1 @@
+"""Bundled sources of roadworthy."""

@@ -1,0 +1,15 @@
+"""Registers the bundled sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from roadworthy.hookspecs import hookimpl
+
+
+@hookimpl
+def roadworthy_sources() -> Mapping[str, str]:
+    return {
+        "argoverse2": "roadworthy_sources.argoverse2:Argoverse2",
+        "procedural": "roadworthy_sources.procedural:Procedural",
+    }
