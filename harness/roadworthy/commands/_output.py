@@ -1,0 +1,45 @@
+"""Prints tables: by rich for a person at a terminal, tab-separated for everything else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+__all__ = ["print_json", "print_table"]
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()
+) -> None:
+    """Prints rows under a header.
+
+    Args:
+        title: shown at a terminal alone.
+        columns: names of the columns.
+        rows: cells, in the order of the columns; printed with `str`.
+        right: names of the columns of numbers, aligned right.
+    """
+    if not sys.stdout.isatty():
+        for row in (columns, *rows):
+            click.echo("\t".join(" ".join(str(cell).split()) for cell in row))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console().print(table)
+
+
+def print_json(value: object) -> None:
+    """Prints one JSON document, indented, with keys in the order given."""
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
