@@ -1,0 +1,88 @@
+"""Checks of the logged ego: it must move like a vehicle, and on the map."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from roadworthy.admission.checks import Report
+from roadworthy.admission.road_map import AdmittedMap
+from roadworthy.scenario import DT
+from roadworthy.vehicle import EgoIndex
+
+__all__ = ["MAX_SPEED", "check_ego", "check_on_map"]
+
+MAX_SPEED = 70.0
+"""Faster than this is a fault of the log [m/s]."""
+
+_MAX_SLIP = 1.0
+_MAX_TURN = 1.0
+
+
+def check_ego(ego: NDArray[np.float64], report: Report) -> None:
+    """Raise where the ego's states are not finite, teleport, or contradict their velocity.
+
+    Args:
+        ego: [T, 11] `EgoIndex`.
+        report: words the errors.
+
+    Raises:
+        ScenarioError: at the first step that is wrong.
+    """
+    report.check_finite(ego, "ego")
+    moved = np.diff(ego[:, :2], axis=0)
+    speed = np.hypot(moved[:, 0], moved[:, 1]) / DT
+    fast = np.flatnonzero(speed > MAX_SPEED)
+    if len(fast):
+        raise report.error(
+            "ego",
+            int(fast[0]) + 1,
+            f"{speed[fast[0]] * DT:.2f} m from the step before ({speed[fast[0]]:.0f} m/s)",
+            f"The ego teleports (limit {MAX_SPEED:.0f} m/s): cut the log there or mend the poses.",
+        )
+    yaw = ego[:, EgoIndex.YAW]
+    velocity = np.stack(
+        [
+            np.cos(yaw) * ego[:, EgoIndex.VX] - np.sin(yaw) * ego[:, EgoIndex.VY],
+            np.sin(yaw) * ego[:, EgoIndex.VX] + np.cos(yaw) * ego[:, EgoIndex.VY],
+        ],
+        axis=1,
+    )
+    slip = moved - 0.5 * DT * (velocity[1:] + velocity[:-1])
+    apart = np.hypot(slip[:, 0], slip[:, 1])
+    wrong = np.flatnonzero(apart > _MAX_SLIP)
+    if len(wrong):
+        raise report.error(
+            "ego",
+            int(wrong[0]) + 1,
+            f"{apart[wrong[0]]:.2f} m from where its velocity leads",
+            "Positions and velocities disagree: VX and VY are in the vehicle frame, in m/s, and "
+            "steps are 0.1 s apart.",
+        )
+    turn = np.abs((np.diff(yaw) + np.pi) % (2.0 * np.pi) - np.pi)
+    spun = np.flatnonzero(turn > _MAX_TURN)
+    if len(spun):
+        raise report.error(
+            "ego",
+            [int(spun[0]) + 1, int(EgoIndex.YAW)],
+            f"turned by {turn[spun[0]]:.2f} rad in one step",
+            f"A vehicle turns by less than {_MAX_TURN:.0f} rad in 0.1 s: mend the headings.",
+        )
+
+
+def check_on_map(ego: NDArray[np.float64], admitted: AdmittedMap, report: Report) -> None:
+    """Raise where the ego's rear axle is in no lane and no drivable area at any step.
+
+    Raises:
+        ScenarioError: the ego is never on the map.
+    """
+    points = shapely.points(ego[:, :2])
+    if not len(admitted.surface.query(points, "intersects")[0]):
+        raise report.error(
+            "ego",
+            0,
+            f"at ({ego[0, 0]:.1f}, {ego[0, 1]:.1f}), and never on the map",
+            "No lane or drivable area holds the ego at any step: check that log and map are of "
+            "one place and in one frame.",
+        )
