@@ -56,6 +56,8 @@ class PlannerHost:
         time_limit_s: wall-clock limit for one `plan`, and for `reset`; a batch has it once per
             row. Inside the process it is enforced in the main thread, while Python code runs;
             the `process` executor kills what does not obey.
+        watch: told the latest acceptable end (`time.monotonic`) of each call as it begins, and
+            0.0 as it ends.
 
     Attributes:
         briefs: per case, what the planner was told.
@@ -63,9 +65,15 @@ class PlannerHost:
         seconds: [S] time spent in the planner.
     """
 
-    def __init__(self, factory: Callable[[], Any], time_limit_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        factory: Callable[[], Any],
+        time_limit_s: float = 10.0,
+        watch: Callable[[float], None] = lambda deadline: None,
+    ) -> None:
         self._factory = factory
         self._limit = time_limit_s
+        self._watch = watch
         self._planners: list[Any] = []
         self._batched = False
         self._step = -1
@@ -131,14 +139,17 @@ class PlannerHost:
     def _guard(self, rows: Sequence[int] | NDArray[np.int64]) -> Iterator[None]:
         """Times a call that serves `rows` and turns its error into theirs."""
         begin = time.perf_counter()
+        limit = self._limit * max(1, len(rows))
+        self._watch(time.monotonic() + 1.5 * limit + 2.0)
         try:
-            with _deadline(self._limit * max(1, len(rows))):
+            with _deadline(limit):
                 yield
         except Exception as error:  # a planner may raise anything
             if len(rows) > 1:
                 raise BatchFault(f"{type(error).__name__}: {error}") from error
             self.errors[rows[0]] = _case_error(error, self._step)
         finally:
+            self._watch(0.0)
             self.seconds[rows] += (time.perf_counter() - begin) / max(1, len(rows))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -23,6 +23,7 @@ class Status(StrEnum):
     PLANNER_ERROR = "planner_error"
     SIMULATOR_ERROR = "simulator_error"
     TIMEOUT = "timeout"
+    METRIC_ERROR = "metric_error"
     INVALID_SCENARIO = "invalid_scenario"
 
 
@@ -114,3 +115,17 @@ class RolloutBatch:
 
     def __len__(self) -> int:
         return len(self.cases)
+
+    def select(self, rows: Sequence[int]) -> RolloutBatch:
+        """The given rollouts alone."""
+        index = np.asarray(rows, np.int64)
+        return RolloutBatch(
+            cases=tuple(self.cases[i] for i in index),
+            errors=tuple(self.errors[i] for i in index),
+            length=self.length[index],
+            ego=self.ego[index],
+            agents=self.agents[index],
+            agents_valid=self.agents_valid[index],
+            signals=self.signals[index],
+            plans=tuple(self.plans[i] for i in index),
+        )

@@ -1,0 +1,111 @@
+"""What `run` and `resume` share: the progress bar, and how they end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from roadworthy.commands._output import print_json, print_table
+from roadworthy.exit_codes import ExitCode
+from roadworthy.report import write_reports
+from roadworthy.runner import Progress
+from roadworthy.store import Run
+from roadworthy.summary import PlannerSummary, summarise
+
+__all__ = ["conclude", "progress_bar"]
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[Progress], None]]:
+    """A bar on standard error where a person watches, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda progress: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("cases", total=None)
+
+        def show(progress: Progress) -> None:
+            note = f" ({progress.errors} errors)" if progress.errors else ""
+            bar.update(
+                task,
+                completed=progress.done,
+                total=progress.total,
+                description="cases" + note,
+            )
+
+        yield show
+
+
+def conclude(run: Run, as_json: bool) -> ExitCode:
+    """Write the report, print the table, and say by the exit code how it went."""
+    if not run.manifest.scenarios:
+        for notice in run.manifest.notices:
+            click.echo(notice, err=True)
+        click.echo(f"error: {run.path}: no scenario could be driven", err=True)
+        _print_errors(run)
+        return ExitCode.NO_SCENARIOS
+    report = write_reports(run)
+    summaries = summarise(run)
+    if as_json:
+        print_json(summaries)
+    else:
+        _print_summary(run, summaries)
+    for notice in run.manifest.notices:
+        click.echo(f"note: {notice}", err=True)
+    _print_errors(run)
+    click.echo(f"report: {report}", err=True)
+    failed = any(set(s.status) - {"ok"} for s in summaries)
+    return ExitCode.INCOMPLETE if failed else ExitCode.OK
+
+
+def _print_summary(run: Run, summaries: tuple[PlannerSummary, ...]) -> None:
+    headline = {
+        (metric, column["name"])
+        for metric, spec in run.manifest.metrics.items()
+        for column in spec["columns"]
+        if column["headline"]
+    }
+    names = [(c.metric, c.column) for c in summaries[0].columns if (c.metric, c.column) in headline]
+    head = ["planner", "cases", "ok", *(c if c == m else f"{m}.{c}" for m, c in names)]
+    rows = []
+    for summary in summaries:
+        by_name = {(c.metric, c.column): c for c in summary.columns}
+        cells: list[object] = [summary.planner, summary.cases, summary.status.get("ok", 0)]
+        for name in names:
+            mean = by_name[name].mean
+            cells.append("-" if mean is None else f"{mean:.3f}")
+        rows.append(cells)
+    scenarios = run.manifest.scenarios
+    print_table(f"{run.manifest.suite['name']}: {scenarios} scenarios", head, rows, right=head[1:])
+
+
+def _print_errors(run: Run) -> None:
+    """Each kind of error once, with the first case that has it."""
+    kinds: dict[tuple[str, str, str], list[str]] = {}
+    for record in run.records:
+        if record.error is not None:
+            kind = (record.planner, record.status.value, record.error.type)
+            kinds.setdefault(kind, []).append(f"{record.scenario}: {record.error.message}")
+    for (planner, status, error), cases in kinds.items():
+        more = f" (and {len(cases) - 1} more)" if len(cases) > 1 else ""
+        click.echo(f"{status}: {planner}: {error}: {cases[0]}{more}", err=True)

@@ -1,0 +1,27 @@
+"""`roadworthy resume DIR`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from roadworthy.exit_codes import ExitCode
+
+__all__ = ["command"]
+
+
+@click.command("resume")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
+              help="Folder with real logs [as it was].")  # fmt: skip
+@click.option("--retry-errors", is_flag=True, help="Run cases again that are not ok.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def command(run: Path, data: Path | None, retry_errors: bool, as_json: bool) -> ExitCode:
+    """Finish a run that was interrupted."""
+    from roadworthy.commands._running import conclude, progress_bar
+    from roadworthy.runner import resume
+
+    with progress_bar() as progress:
+        finished = resume(run, data=data, retry_errors=retry_errors, progress=progress)
+    return conclude(finished, as_json)

@@ -1,0 +1,47 @@
+"""`roadworthy run SUITE --out DIR`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from roadworthy.exit_codes import ExitCode
+
+__all__ = ["command"]
+
+
+@click.command("run")
+@click.argument("suite", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory [reports/SUITE].")
+@click.option("--planner", "planners", multiple=True, help="Instead of the suite's; repeatable. "
+              "A name, module:Class, or ./file.py:Class.")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
+              help="Folder with real logs [$ROADWORTHY_DATA].")  # fmt: skip
+@click.option(
+    "--executor", type=click.Choice(["inline", "process"]), help="Instead of the suite's."
+)
+@click.option("--workers", type=click.IntRange(0), help="Worker processes; 0: one per core.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def command(
+    suite: Path,
+    out: Path | None,
+    planners: tuple[str, ...],
+    data: Path | None,
+    executor: str | None,
+    workers: int | None,
+    as_json: bool,
+) -> ExitCode:
+    """Drive a suite and judge it.
+
+    Cases already recorded in the run directory are not run again.
+    """
+    from roadworthy.commands._running import conclude, progress_bar
+    from roadworthy.runner import run_suite
+    from roadworthy.suite import load_suite, override
+
+    chosen = override(load_suite(suite), planners=planners, executor=executor, workers=workers)
+    folder = out or Path("reports") / chosen.name
+    with progress_bar() as progress:
+        run = run_suite(chosen, folder, data=data, progress=progress)
+    return conclude(run, as_json)

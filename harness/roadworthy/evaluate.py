@@ -1,0 +1,140 @@
+"""Simulate a batch of cases, score it, and turn both into records.
+
+If anything fails for several cases together, each is done again alone, so that a fault is
+always charged to the case that has it and no other case is lost.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from roadworthy.host import PlannerHost
+from roadworthy.protocols import Metric, Simulator
+from roadworthy.rollout import Case, CaseError, RolloutBatch, Status
+from roadworthy.score import Scores
+from roadworthy.store import CaseRecord, ErrorRecord
+
+__all__ = ["Judged", "evaluate", "failed_record"]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A record, and where the rollout is kept: row `row` of `rollouts` (None: there is none)."""
+
+    record: CaseRecord
+    rollouts: RolloutBatch | None = None
+    row: int = 0
+
+
+def evaluate(
+    label: str,
+    indexes: Sequence[int],
+    cases: Sequence[Case],
+    host: PlannerHost,
+    simulator: Simulator,
+    metrics: Sequence[Metric],
+    after_each: Callable[[], None] = lambda: None,
+) -> list[Judged]:
+    """Drive and judge `cases`; one `Judged` per case, in order.
+
+    Args:
+        label: the planner's label in the records.
+        indexes: the cases' positions in the suite.
+        cases: what to drive.
+        host: carries the planner.
+        simulator: drives.
+        metrics: judge.
+        after_each: called after each batch, with its planners released.
+    """
+    begin = time.perf_counter()
+    try:
+        rollouts = simulator.run(cases, host)
+        good = [i for i, error in enumerate(rollouts.errors) if error is None]
+        driven = rollouts.select(good)
+        scores = [metric.score(driven) for metric in metrics] if good else []
+        _check_scores(scores, len(good))
+    except Exception as error:  # whatever failed, it is charged to one case below
+        if len(cases) == 1:
+            return [Judged(_blame(label, indexes[0], cases[0], error, "rollouts" in locals()))]
+        return [
+            judged
+            for index, case in zip(indexes, cases, strict=True)
+            for judged in evaluate(label, [index], [case], host, simulator, metrics, after_each)
+        ]
+    finally:
+        after_each()
+    spent = (time.perf_counter() - begin) / len(cases)
+    place = {row: i for i, row in enumerate(good)}
+    out = []
+    for row, (index, case) in enumerate(zip(indexes, cases, strict=True)):
+        fault = rollouts.errors[row]
+        record = failed_record(label, index, case, fault)
+        if fault is None:
+            record = _scored(record, scores, place[row])
+        seconds = {"planner": float(host.seconds[row]), "total": spent}
+        record = msgspec.structs.replace(record, steps=int(rollouts.length[row]), seconds=seconds)
+        out.append(Judged(record, rollouts, row))
+    return out
+
+
+def failed_record(label: str, index: int, case: Case, fault: CaseError | None) -> CaseRecord:
+    """A record without scores."""
+    scenario = case.scenario
+    return CaseRecord(
+        index=index,
+        planner=label,
+        key=case.key,
+        scenario=scenario.id,
+        source=scenario.source,
+        scenario_hash=scenario.hash,
+        repetition=case.repetition,
+        seed=case.seed,
+        tags=scenario.tags,
+        status=Status.OK if fault is None else fault.status,
+        error=None
+        if fault is None
+        else ErrorRecord(
+            type=fault.type, message=fault.message, step=fault.step, traceback=fault.traceback
+        ),
+    )
+
+
+def _scored(record: CaseRecord, scores: Sequence[Scores], row: int) -> CaseRecord:
+    values: dict[str, dict[str, float | None]] = {}
+    events: dict[str, list[dict[str, Any]]] = {}
+    for score in scores:
+        values[score.spec.name] = {
+            column.name: _number(score.values[column.name][row]) for column in score.spec.columns
+        }
+        if score.events and score.events[row]:
+            events[score.spec.name] = score.events[row]
+    return msgspec.structs.replace(record, values=values, events=events)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _check_scores(scores: Sequence[Scores], rows: int) -> None:
+    for score in scores:
+        for column in score.spec.columns:
+            got = np.shape(score.values.get(column.name, ()))
+            if got != (rows,):
+                raise ValueError(
+                    f"metric {score.spec.name!r} gave column {column.name!r} with shape {got}, "
+                    f"wanted ({rows},)"
+                )
+
+
+def _blame(label: str, index: int, case: Case, error: Exception, simulated: bool) -> CaseRecord:
+    status = Status.METRIC_ERROR if simulated else Status.SIMULATOR_ERROR
+    text = "".join(traceback.format_exception(error, limit=-8))
+    fault = CaseError(status, type(error).__name__, str(error), traceback=text)
+    return failed_record(label, index, case, fault)

@@ -1,0 +1,306 @@
+"""The run directory: what was asked, what came out, safe against being killed.
+
+    run.json       what was run: the suite, provenance, hashes
+    cases.jsonl    one record per finished case, appended and fsynced as cases finish
+    rollouts/      what happened in each case, NPZ
+    scores.csv     one row per case in suite order; the same bytes for any number of workers
+    summary.json   the aggregated table
+
+`cases.jsonl` is in order of completion and holds timings; `scores.csv` and `summary.json`
+are derived from it when the run is complete, and hold neither.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from roadworthy.errors import RunError
+from roadworthy.rollout import Status
+
+__all__ = ["CaseRecord", "ErrorRecord", "Manifest", "Run", "RunDirectory", "read_run", "write_file"]
+
+FORMAT = 1
+
+
+class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a case is not `ok`."""
+
+    type: str
+    message: str
+    step: int = -1
+    traceback: str = ""
+
+
+class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One finished case.
+
+    Attributes:
+        index: position in the suite: scenarios in source order, then repetitions.
+        planner: label of the planner.
+        key: hash of scenario, seed and protocol; with `planner` it names the record.
+        scenario, source, tags: as the scenario says.
+        scenario_hash: content hash of the scenario, "" where it was rejected.
+        repetition, seed: which repetition, and its seed.
+        status: how it ended.
+        error: why, where it is not `ok`.
+        steps: steps driven.
+        values: metric -> column -> value; null where undefined.
+        events: metric -> what it found, first failing steps and the like.
+        seconds: wall time of planning and of everything, for information.
+    """
+
+    index: int
+    planner: str
+    key: str
+    scenario: str
+    source: str
+    scenario_hash: str
+    repetition: int
+    seed: int
+    status: Status
+    tags: tuple[str, ...] = ()
+    error: ErrorRecord | None = None
+    steps: int = 0
+    values: dict[str, dict[str, float | None]] = {}
+    events: dict[str, list[dict[str, Any]]] = {}
+    seconds: dict[str, float] = {}
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What `run.json` holds.
+
+    Attributes:
+        format: version of this layout.
+        suite: the suite as parsed.
+        config_hash: hash of everything in the suite that can change a score.
+        planners: per label its name, options, distribution, version, file hash, privileged flag.
+        metrics: per metric its spec (name, version, columns, source, formula).
+        protocol: the simulator's name and options.
+        provenance: versions, git, hardware of the first start.
+        notices: what was skipped and why.
+        scenarios, data_hash, repairs: how many were read, the hash over their hashes, and what
+            admission changed; filled in when the run is complete.
+        complete: whether every case has a record.
+    """
+
+    format: int
+    suite: dict[str, Any]
+    config_hash: str
+    planners: dict[str, dict[str, Any]]
+    metrics: dict[str, dict[str, Any]]
+    protocol: dict[str, Any]
+    provenance: dict[str, Any]
+    notices: tuple[str, ...] = ()
+    scenarios: int = 0
+    data_hash: str = ""
+    repairs: dict[str, tuple[str, ...]] = {}
+    complete: bool = False
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as read back: its directory, manifest and records in suite order."""
+
+    path: Path
+    manifest: Manifest
+    records: tuple[CaseRecord, ...]
+
+
+class RunDirectory:
+    """A run directory open for writing. One writer at a time; use it as a context manager.
+
+    Attributes:
+        path: the folder.
+        records: records already there, by (planner, key).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: dict[tuple[str, str], CaseRecord] = {}
+        self._lock: io.IOBase | None = None
+        self._journal: io.BufferedWriter | None = None
+
+    def __enter__(self) -> RunDirectory:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("wb")
+        except OSError as error:
+            raise RunError(
+                f"{self.path}: cannot be written: {error.strerror}",
+                hint="Choose another folder with --out.",
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise RunError(
+                f"{self.path}: another run is writing here",
+                hint="Wait for it, or choose another folder with --out.",
+            ) from None
+        self._lock = lock
+        journal = self.path / "cases.jsonl"
+        records, whole = _read_journal(journal)
+        if journal.exists() and whole < journal.stat().st_size:
+            os.truncate(journal, whole)  # the line that a killed run did not finish
+        self.records = {(r.planner, r.key): r for r in records}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def manifest(self) -> Manifest | None:
+        """The manifest already there, or None."""
+        path = self.path / "run.json"
+        return _read_manifest(path) if path.exists() else None
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Replace `run.json`."""
+        text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+        write_file(self.path / "run.json", text + b"\n")
+
+    def append(self, records: Sequence[CaseRecord]) -> None:
+        """Append records and wait until they are on disk.
+
+        Raises:
+            RunError: if they cannot be written; what was appended before is kept.
+        """
+        if not records:
+            return
+        try:
+            if self._journal is None:
+                self._journal = (self.path / "cases.jsonl").open("ab")
+            self._journal.write(b"".join(msgspec.json.encode(r) + b"\n" for r in records))
+            self._journal.flush()
+            os.fsync(self._journal.fileno())
+        except OSError as error:
+            raise RunError(
+                f"{self.path / 'cases.jsonl'}: cannot be written: {error.strerror}",
+                hint="Finished cases are kept. Make room and `roadworthy resume` the folder.",
+            ) from error
+        for record in records:
+            self.records[record.planner, record.key] = record
+
+    def forget_errors(self) -> int:
+        """Drop records that are not `ok` so that their cases run again; how many there were."""
+        kept = [r for r in self.records.values() if r.status is Status.OK]
+        dropped = len(self.records) - len(kept)
+        if dropped:
+            write_file(
+                self.path / "cases.jsonl", b"".join(msgspec.json.encode(r) + b"\n" for r in kept)
+            )
+            self.records = {(r.planner, r.key): r for r in kept}
+        return dropped
+
+
+def read_run(path: Path) -> Run:
+    """Read a run directory, complete or not.
+
+    Raises:
+        RunError: if it is none, is damaged, or is of another version.
+    """
+    manifest_path = path / "run.json"
+    if not manifest_path.is_file():
+        raise RunError(f"{path}: is no run directory (it has no run.json)")
+    manifest = _read_manifest(manifest_path)
+    order = {label: i for i, label in enumerate(manifest.planners)}
+    unique = {(r.planner, r.key): r for r in _read_journal(path / "cases.jsonl")[0]}
+    for record in unique.values():
+        if record.planner not in order:
+            raise RunError(
+                f"{path / 'cases.jsonl'}: planner {record.planner!r} is not in run.json",
+                hint="The folder mixes two runs; run the suite again into a fresh one.",
+            )
+    records = sorted(unique.values(), key=lambda r: (order[r.planner], r.index, r.repetition))
+    return Run(path=path, manifest=manifest, records=tuple(records))
+
+
+def scores_csv(run: Run) -> str:
+    """All records as CSV, suite order, floats in shortest exact form."""
+    columns = [
+        (metric, column["name"])
+        for metric, spec in run.manifest.metrics.items()
+        for column in spec["columns"]
+    ]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    head = "planner index scenario source scenario_hash repetition seed status error steps".split()
+    writer.writerow([*head, *(f"{metric}.{name}" for metric, name in columns)])
+    for r in run.records:
+        row: list[Any] = [r.planner, r.index, r.scenario, r.source, r.scenario_hash]
+        row += [r.repetition, r.seed, r.status.value, r.error.type if r.error else "", r.steps]
+        row += [_cell(r.values.get(metric, {}).get(name)) for metric, name in columns]
+        writer.writerow(row)
+    return out.getvalue()
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else repr(value)
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        raise RunError(f"{path}: is damaged: {error}") from error
+    if manifest.format != FORMAT:
+        raise RunError(
+            f"{path}: format {manifest.format}, this version reads {FORMAT}",
+            hint="Run the suite again with this version.",
+        )
+    return manifest
+
+
+def _read_journal(path: Path) -> tuple[list[CaseRecord], int]:
+    """Records of the whole lines, and how many bytes those take."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return [], 0
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+    whole = data.rfind(b"\n") + 1
+    return list(_decode(data[:whole].splitlines(), path)), whole
+
+
+def _decode(lines: Iterable[bytes], path: Path) -> Iterable[CaseRecord]:
+    decoder = msgspec.json.Decoder(CaseRecord)
+    for number, line in enumerate(lines, 1):
+        try:
+            yield decoder.decode(line)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise RunError(
+                f"{path}:{number}: is damaged: {error}",
+                hint="Remove that line; `roadworthy resume` then runs its case again.",
+            ) from error

@@ -1,0 +1,277 @@
+"""Suites: what to drive, with what, and how to judge it, in one TOML file.
+
+    name = "safety"
+    seed = 7
+    repetitions = 1
+    metrics = ["pdms", "safety"]
+
+    [[sources]]
+    name = "argoverse2"
+    path = "av2_logs"
+
+    [simulator]
+    name = "closed-loop"
+    replan_hz = 2
+
+    [[planners]]
+    name = "idm"
+
+    [run]
+    executor = "process"
+    workers = 2
+
+Keys beside `name` in a source, simulator, planner or metric table are that plugin's
+options. A relative `path` is looked up in the data folder where one is named (`--data` or
+`ROADWORTHY_DATA`), else beside the suite file.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from roadworthy.errors import SuiteError, did_you_mean
+from roadworthy.localfile import kebab
+
+__all__ = [
+    "PluginConfig",
+    "RunConfig",
+    "Suite",
+    "load_suite",
+    "override",
+    "parse_suite",
+    "validate_label",
+]
+
+_RESERVED = {"name", "label", "optional"}
+
+
+class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One plugin as a suite names it.
+
+    Attributes:
+        name: registered name, or for planners `./file.py:Attribute`.
+        label: what reports call it; the name unless given.
+        optional: for sources: skip with a notice where its `path` does not exist.
+        options: passed to the plugin's factory.
+        where: file and field, for error messages.
+    """
+
+    name: str
+    label: str = ""
+    optional: bool = False
+    options: dict[str, Any] = {}
+    where: str = ""
+
+
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to run. None of these changes a score.
+
+    Attributes:
+        executor: `inline` runs in this process, `process` in worker processes, which can be
+            limited and killed.
+        workers: worker processes; 0 means one per core.
+        batch_size: cases simulated together.
+        plan_time_limit_s: wall-clock limit for one plan.
+        memory_limit_gb: memory limit of a worker process.
+        save_rollouts: keep what happened in each case, for replays.
+    """
+
+    executor: Literal["inline", "process"] = "process"
+    workers: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 16
+    plan_time_limit_s: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 60.0
+    memory_limit_gb: Annotated[float, msgspec.Meta(gt=0, le=4096)] = 4.0
+    save_rollouts: bool = True
+
+
+class Suite(msgspec.Struct, frozen=True, kw_only=True):
+    """A parsed suite. `sources`, `planners`, `metrics` are in file order."""
+
+    name: str
+    description: str = ""
+    seed: int = 0
+    repetitions: int = 1
+    sources: tuple[PluginConfig, ...]
+    simulator: PluginConfig
+    planners: tuple[PluginConfig, ...]
+    metrics: tuple[PluginConfig, ...]
+    run: RunConfig = RunConfig()
+    path: str = ""
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    description: str = ""
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    repetitions: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 1
+    sources: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
+    simulator: dict[str, Any]
+    planners: list[str | dict[str, Any]] = []
+    metrics: Annotated[list[str | dict[str, Any]], msgspec.Meta(min_length=1)]
+    run: RunConfig = RunConfig()
+
+
+def load_suite(path: Path) -> Suite:
+    """Read a suite file.
+
+    Raises:
+        SuiteError: naming file, field, value, and what to do.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        near = [str(p) for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+        raise SuiteError(
+            f"{path}: no such suite file", hint=did_you_mean(str(path), near)
+        ) from None
+    except OSError as error:
+        raise SuiteError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > 1_000_000:
+        raise SuiteError(f"{path}: {len(data)} bytes is not a suite file", hint="At most 1 MB.")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SuiteError(f"{path}: byte {error.start} is not UTF-8") from error
+    return parse_suite(text, str(path))
+
+
+def parse_suite(text: str, path: str) -> Suite:
+    """Parse a suite's text; `path` is used in messages and for relative paths.
+
+    Raises:
+        SuiteError: naming file, field, value, and what to do.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SuiteError(f"{path}: not TOML: {error}") from error
+    known = [field.name for field in msgspec.structs.fields(_File)]
+    for key in raw:
+        if key not in known:
+            raise SuiteError(f"{path}: unknown key {key!r}", hint=did_you_mean(key, known))
+    _check_run_keys(raw.get("run"), path)
+    try:
+        file = msgspec.convert(raw, _File)
+    except msgspec.ValidationError as error:
+        raise SuiteError(*_explain(error, raw, path)) from error
+    planners = _check_labels(_plugins(file.planners, "planners", path), f"{path}: planners")
+    return Suite(
+        name=file.name,
+        description=file.description,
+        seed=file.seed,
+        repetitions=file.repetitions,
+        sources=_plugins(file.sources, "sources", path),
+        simulator=_plugin(file.simulator, f"{path}: simulator"),
+        planners=planners,
+        metrics=_plugins(file.metrics, "metrics", path),
+        run=file.run,
+        path=path,
+    )
+
+
+def override(
+    suite: Suite,
+    *,
+    planners: Sequence[str] = (),
+    executor: str | None = None,
+    workers: int | None = None,
+) -> Suite:
+    """The suite with what the command line says instead; file planners relative to here.
+
+    Raises:
+        SuiteError: if a value does not fit.
+    """
+    changes: dict[str, Any] = {}
+    if planners:
+        specs = [str(Path(p).absolute()) if ".py:" in p else p for p in planners]
+        configs = tuple(_plugin(spec, "--planner") for spec in specs)
+        changes["planners"] = _check_labels(configs, "--planner")
+    run: dict[str, Any] = {}
+    if executor is not None:
+        run["executor"] = executor
+    if workers is not None:
+        run["workers"] = workers
+    return msgspec.structs.replace(suite, run=msgspec.structs.replace(suite.run, **run), **changes)
+
+
+def validate_label(label: str, where: str) -> str:
+    """A label that can name a folder on any system.
+
+    Raises:
+        SuiteError: if it cannot.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", label):
+        raise SuiteError(
+            f"{where}: {label!r} cannot be a label",
+            hint="Use letters, digits, '.', '_', '+', '-', at most 64.",
+        )
+    return label
+
+
+def _check_labels(planners: tuple[PluginConfig, ...], where: str) -> tuple[PluginConfig, ...]:
+    labels = [planner.label for planner in planners]
+    for i, label in enumerate(labels):
+        if label in labels[:i]:
+            raise SuiteError(
+                f"{where}: two planners are called {label!r}",
+                hint='In a suite, give one of them `label = "another-name"`.',
+            )
+    return planners
+
+
+def _default_label(name: str) -> str:
+    """The name itself, or of an address its attribute: `./mine.py:MyPlanner` -> `my-planner`."""
+    return kebab(name.rpartition(":")[2]) if ":" in name else name
+
+
+def _check_run_keys(run: object, path: str) -> None:
+    known = [field.name for field in msgspec.structs.fields(RunConfig)]
+    if isinstance(run, dict):
+        for key in run:
+            if key not in known:
+                raise SuiteError(f"{path}: run: unknown key {key!r}", hint=did_you_mean(key, known))
+
+
+def _plugins(
+    tables: list[dict[str, Any]] | list[str | dict[str, Any]], field: str, path: str
+) -> tuple[PluginConfig, ...]:
+    return tuple(_plugin(table, f"{path}: {field}[{i}]") for i, table in enumerate(tables))
+
+
+def _plugin(table: str | dict[str, Any], where: str) -> PluginConfig:
+    if isinstance(table, str):
+        table = {"name": table}
+    for key, kind in (("name", str), ("label", str), ("optional", bool)):
+        if key in table and not isinstance(table[key], kind):
+            raise SuiteError(f"{where}.{key} = {table[key]!r}: wanted a {kind.__name__}")
+    name = table.get("name")
+    if not name:
+        raise SuiteError(f"{where}: has no name", hint='Add `name = "..."`.')
+    return PluginConfig(
+        name=name,
+        label=validate_label(table.get("label") or _default_label(name), f"{where}.label"),
+        optional=table.get("optional", False),
+        options={key: value for key, value in table.items() if key not in _RESERVED},
+        where=where,
+    )
+
+
+def _explain(error: msgspec.ValidationError, raw: dict[str, Any], path: str) -> tuple[str]:
+    """msgspec's message with the field in front and the offending value behind."""
+    text = str(error)
+    match = re.fullmatch(r"(?s)(.*?) - at `\$\.?(.*?)`", text)
+    if not match:
+        return (f"{path}: {text}",)
+    value: Any = raw
+    for part in re.findall(r"[^.\[\]]+", match[2]):
+        try:
+            value = value[int(part)] if part.isdigit() else value[part]
+        except (KeyError, IndexError, TypeError):
+            return (f"{path}: {match[2]}: {match[1]}",)
+    return (f"{path}: {match[2]} = {value!r}: {match[1]}",)
