@@ -112,8 +112,9 @@ def load_replay(run: Path, planner: str, key: str) -> Replay:
     path = replay_path(run, planner, key)
     data = _read(path)
     try:
-        scalars = {"map_hash": str(data["map_hash"]), "plan_dt": float(data["plan_dt"])}
-        return Replay(**{name: data[name] for name in _fields() if name not in scalars}, **scalars)
+        parts: dict[str, Any] = {name: data[name] for name in Replay.__dataclass_fields__}
+        parts |= {"map_hash": str(parts["map_hash"]), "plan_dt": float(parts["plan_dt"])}
+        return Replay(**parts)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: is damaged: {error}") from error
 
@@ -141,19 +142,15 @@ def load_map(run: Path, map_hash: str) -> RoadMap:
     path = run / "maps" / f"{map_hash}.npz"
     data = _read(path)
     try:
-        rows = {n: Ragged(data[f"{n}.values"], data[f"{n}.offsets"]) for n in _RAGGED}
-        road_map = RoadMap(
-            lane_id=tuple(str(i) for i in data["lane_id"]), **{n: data[n] for n in _PLAIN}, **rows
-        )
+        parts: dict[str, Any] = {name: data[name] for name in _PLAIN}
+        for name in _RAGGED:
+            parts[name] = Ragged(data[f"{name}.values"], data[f"{name}.offsets"])
+        road_map = RoadMap(lane_id=tuple(str(i) for i in data["lane_id"]), **parts)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: is damaged: {error}") from error
     if road_map.hash != map_hash:
         raise RunError(f"{path}: holds map {road_map.hash}", hint="The file was changed.")
     return road_map
-
-
-def _fields() -> list[str]:
-    return list(Replay.__dataclass_fields__)
 
 
 def _write(path: Path, **arrays: Any) -> None:

@@ -1,0 +1,64 @@
+"""Everything this project does by command: `nox -l` lists it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+CONSTRAINTS = ("-c", "constraints.txt")
+"""Pins torch to a release whose wheel brings no CUDA packages where a CPU build is at hand."""
+
+
+def _install(session: nox.Session, *extras: str) -> None:
+    target = f".[{','.join(extras)}]" if extras else "."
+    session.install(*CONSTRAINTS, "-e", target, silent=True)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Unit, property, conformance and end-to-end tests."""
+    _install(session, "test")
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff over everything, mypy strict over the core."""
+    session.install("ruff==0.17.6", "mypy==2.3.0", *CONSTRAINTS)
+    _install(session)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed, as ratios against peers in the same run."""
+    _install(session, "test")
+    session.install(*CONSTRAINTS, "highway-env>=1.10")
+    session.run("pytest", "benchmarks", "-p", "no:xdist", "--benchmark-columns=min,median,rounds",
+                *session.posargs)  # fmt: skip
+
+
+def _suite(session: nox.Session, name: str) -> None:
+    _install(session)
+    out = Path("reports") / name
+    session.run(
+        "roadworthy", "run", f"suites/{name}.toml", "--out", str(out), *session.posargs
+    )
+
+
+@nox.session(name="suite-smoke")
+def suite_smoke(session: nox.Session) -> None:
+    """A few scenes, every planner: does it all work?"""
+    _suite(session, "smoke")
+
+
+@nox.session(name="suite-safety")
+def suite_safety(session: nox.Session) -> None:
+    """Common and rare scenes, reactive traffic, all metrics; fails where the gate fails."""
+    _suite(session, "safety")
