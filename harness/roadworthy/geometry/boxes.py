@@ -19,7 +19,9 @@ __all__ = [
     "box_in_ring",
     "box_intersects_ring",
     "boxes_intersect",
+    "point_segment_squared",
     "ring_distance_to_box",
+    "segment_box_distance",
     "segment_intersects_box",
 ]
 
@@ -165,9 +167,10 @@ def box_in_ring(corners: NDArray[np.float64], ring: NDArray[np.float64]) -> bool
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _point_segment_squared(
+def point_segment_squared(
     px: float, py: float, ax: float, ay: float, bx: float, by: float
 ) -> float:
+    """Squared distance of point p to the closed segment a-b [m^2]."""
     dx, dy = bx - ax, by - ay
     length2 = dx * dx + dy * dy
     ux, uy = px - ax, py - ay
@@ -187,10 +190,35 @@ def _ring_gap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         i2 = i + 1 if i + 1 < n else 0
         for j in range(m):
             j2 = j + 1 if j + 1 < m else 0
-            d = _point_segment_squared(b[j, 0], b[j, 1], a[i, 0], a[i, 1], a[i2, 0], a[i2, 1])
+            d = point_segment_squared(b[j, 0], b[j, 1], a[i, 0], a[i, 1], a[i2, 0], a[i2, 1])
             best = min(best, d)
-            d = _point_segment_squared(a[i, 0], a[i, 1], b[j, 0], b[j, 1], b[j2, 0], b[j2, 1])
+            d = point_segment_squared(a[i, 0], a[i, 1], b[j, 0], b[j, 1], b[j2, 0], b[j2, 1])
             best = min(best, d)
+    return math.sqrt(best)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def segment_box_distance(
+    px: float, py: float, qx: float, qy: float, box: NDArray[np.float64]
+) -> float:
+    """Distance between a closed segment p-q and a closed box [m], 0 where they intersect.
+
+    Args:
+        px, py, qx, qy: ends of the segment [m].
+        box: float64 [6] in the module's layout.
+    """
+    if segment_intersects_box(px, py, qx, qy, box[0], box[1], box[2], box[3], box[4], box[5]):
+        return 0.0
+    best = np.inf
+    for k in range(2):
+        ux, uy = (px if k == 0 else qx) - box[0], (py if k == 0 else qy) - box[1]
+        lon = max(abs(ux * box[2] + uy * box[3]) - box[4], 0.0)
+        lat = max(abs(uy * box[2] - ux * box[3]) - box[5], 0.0)
+        best = min(best, lon * lon + lat * lat)
+    corners = np.empty((4, 2))
+    box_corners(box[0], box[1], box[2], box[3], box[4], box[5], corners)
+    for k in range(4):
+        best = min(best, point_segment_squared(corners[k, 0], corners[k, 1], px, py, qx, qy))
     return math.sqrt(best)
 
 

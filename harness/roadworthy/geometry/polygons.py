@@ -14,7 +14,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["PolygonIndex", "build_polygon_index", "entry_contains", "grid_cell", "point_in_ring"]
+__all__ = [
+    "PolygonIndex",
+    "build_polygon_index",
+    "entry_contains",
+    "grid_cell",
+    "point_in_ring",
+    "polygons_at",
+]
 
 _FILTER = 3.3306690738754716e-16  # (3 + 16 eps) eps, eps = 2**-53: Shewchuk's orient2d bound
 _SPLIT = 134217729.0  # 2**27 + 1
@@ -108,6 +115,7 @@ class PolygonIndex(NamedTuple):
         edge: int32 [F], edge = index of its first vertex.
         vertices: float64 [V, 2], all rings.
         follower: int32 [V], the vertex after each one along its ring.
+        offsets: int64 [K + 1], ring k is vertices[offsets[k]:offsets[k + 1]].
     """
 
     x0: float
@@ -122,6 +130,7 @@ class PolygonIndex(NamedTuple):
     edge: NDArray[np.int32]
     vertices: NDArray[np.float64]
     follower: NDArray[np.int32]
+    offsets: NDArray[np.int64]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -172,6 +181,22 @@ def entry_contains(index: PolygonIndex, entry: int, x: float, y: float) -> bool:
         elif ax == x and bx == x and min(ay, by) <= y <= max(ay, by):
             return False
     return inside
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def polygons_at(index: PolygonIndex, x: float, y: float, out: NDArray[np.bool_]) -> None:
+    """Which polygons strictly contain a point.
+
+    Args:
+        index: K polygons.
+        x, y: the point [m].
+        out: bool [K], overwritten.
+    """
+    out[:] = False
+    cell = grid_cell(index, x, y)
+    if cell >= 0:
+        for e in range(index.start[cell], index.start[cell + 1]):
+            out[index.polygon[e]] = entry_contains(index, e, x, y)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -403,8 +428,8 @@ def build_polygon_index(
     Raises:
         ValueError: offsets that do not fit the vertices, or coordinates that are not finite.
     """
-    vertices = np.ascontiguousarray(vertices, np.float64).reshape(-1, 2)
-    offsets = np.ascontiguousarray(offsets, np.int64)
+    vertices = np.require(np.asarray(vertices, np.float64).reshape(-1, 2), None, ["C", "W"])
+    offsets = np.require(offsets, np.int64, ["C", "W"])
     n = len(vertices)
     if offsets.ndim != 1 or not len(offsets) or offsets[0] != 0 or offsets[-1] != n:
         raise ValueError(f"offsets must run from 0 to {n}, the number of vertices")
@@ -419,7 +444,7 @@ def build_polygon_index(
         empty = np.zeros(0, np.int32)
         return PolygonIndex(
             0.0, 0.0, 1.0 / cell, 0, 0, np.zeros(1, np.int32), empty,
-            np.zeros(0, np.int8), np.zeros(1, np.int32), empty, vertices, follower,
+            np.zeros(0, np.int8), np.zeros(1, np.int32), empty, vertices, follower, offsets,
         )  # fmt: skip
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     while np.prod(np.ceil((high - low) / cell) + 2.0) > _MAX_CELLS:
@@ -428,4 +453,4 @@ def build_polygon_index(
     nx, ny = (int(np.floor(v / cell)) + 2 for v in (high[0] - x0, high[1] - y0))
     cells, polygon, ray, edge_start, edge = _entries(vertices, offsets, x0, y0, cell, nx)
     packed = _by_cell(nx * ny, cells, polygon, ray, edge_start, edge)
-    return PolygonIndex(x0, y0, 1.0 / cell, nx, ny, *packed, vertices, follower)
+    return PolygonIndex(x0, y0, 1.0 / cell, nx, ny, *packed, vertices, follower, offsets)

@@ -1,0 +1,1 @@
+"""Ego dynamics: the LQR trajectory tracker and the kinematic bicycle it drives."""

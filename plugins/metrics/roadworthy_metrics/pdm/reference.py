@@ -1,0 +1,231 @@
+"""PDM-Closed (Dauner et al., CoRL 2023), the planner that ego progress is measured against.
+
+Fifteen proposals (three lateral offsets, five target speeds) are driven along the route's
+centreline by the intelligent driver model among constant-velocity objects, simulated, and scored
+with the PDM Score itself; the best one is the reference (specification, section 8).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roadworthy.dynamics.simulate import simulate_references
+from roadworthy.geometry.boxes import box_corners
+from roadworthy.geometry.polylines import build_polyline
+from roadworthy.vehicle import Vehicle
+
+from .collision import overlapping
+from .evaluate import evaluate
+from .idm import blocking_lights, drive_path
+from .scene import Agents, Lights, MapAreas, Scene, pack_agents, pack_lights, pack_scene
+from .totals import epdms, multiplier, pdms, progress_in_batch
+
+__all__ = ["LATERAL_OFFSETS", "SPEED_FRACTIONS", "Reference", "forecast", "pdm_closed", "propose"]
+
+LATERAL_OFFSETS = (0.0, -1.0, 1.0)
+"""Of the proposals' paths, to the left of the centreline [m]."""
+SPEED_FRACTIONS = (0.2, 0.4, 0.6, 0.8, 1.0)
+"""Target speeds in parts of the speed limit."""
+DEFAULT_SPEED_LIMIT = 15.0
+"""Where the map has none [m/s]."""
+
+_STEPS = 41
+_FRAMES = 51
+_FRAME_STRIDE = 2
+_RADIUS = 100.0
+_CAPS = {"vehicle": 50, "pedestrian": 25, "bicycle": 10, "static": 50}
+_GROUPS = ("vehicle", "pedestrian", "bicycle", "static")
+
+TieBreak = Callable[[NDArray[np.float64]], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What PDM-Closed considered and chose.
+
+    Attributes:
+        proposals: float64 [15, 41, 3], world poses at 10 Hz before simulation; index =
+            5 * lateral + speed.
+        scores: float64 [15], internal scores.
+        best: index of the first highest score.
+        ties: number of looks for a leader at which several objects were at distance 0.
+    """
+
+    proposals: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    best: int
+    ties: int
+
+    @property
+    def poses(self) -> NDArray[np.float64]:
+        """float64 [41, 3], the chosen proposal."""
+        chosen: NDArray[np.float64] = self.proposals[self.best]
+        return chosen
+
+
+def _ego_box(ego: NDArray[np.float64], vehicle: Vehicle) -> tuple[float, ...]:
+    c, s = math.cos(ego[2]), math.sin(ego[2])
+    shift = vehicle.rear_axle_to_centre
+    centre = ego[0] + shift * c, ego[1] + shift * s
+    return (*centre, c, s, 0.5 * vehicle.length, 0.5 * vehicle.width)
+
+
+def forecast(
+    ego: NDArray[np.float64],
+    pose: NDArray[np.float64],
+    velocity: NDArray[np.float64],
+    size: NDArray[np.float64],
+    group: NDArray[np.int64],
+    vehicle: Vehicle,
+) -> tuple[Agents, NDArray[np.int64]]:
+    """Objects over the next five seconds, each at constant velocity along its heading.
+
+    Args:
+        ego: [11], state now.
+        pose: [A, 3], box centre and yaw of what is there now, world frame.
+        velocity: [A, 2], world frame [m/s].
+        size: [A, >=2], length and width [m].
+        group: [A]: 0 vehicle, 1 pedestrian, 2 bicycle, 3 static object.
+        vehicle: the ego.
+
+    Returns:
+        51 frames at 10 Hz (odd ones repeat the one before) of the objects within 100 m, the
+        nearest 50 vehicles, 25 pedestrians, 10 bicycles and 50 static objects, without those
+        that overlap the ego now; and their rows in the input, ascending.
+    """
+    pose, velocity, group = np.asarray(pose), np.asarray(velocity), np.asarray(group)
+    box = _ego_box(ego, vehicle)
+    distance = np.hypot(pose[:, 0] - box[0], pose[:, 1] - box[1])
+    rows: list[int] = []
+    for code, name in enumerate(_GROUPS):
+        near = np.flatnonzero((group == code) & (distance <= _RADIUS))
+        rows.extend(near[np.argsort(distance[near], kind="stable")][: _CAPS[name]])
+    kept = np.sort(np.array(rows, np.int64))
+    here = pack_agents(
+        pose[kept, None], velocity[kept, None], np.ones((len(kept), 1), bool), size[kept],
+        group[kept] == 3,
+    )  # fmt: skip
+    hit = np.zeros(len(kept), bool)
+    overlapping(here, 0, *box, hit)
+    kept = kept[~hit]
+    pose, velocity, size, static = pose[kept], velocity[kept], size[kept], group[kept] == 3
+    heading = np.stack([np.cos(pose[:, 2]), np.sin(pose[:, 2])], axis=1)
+    along = np.sign((velocity * heading).sum(axis=1))
+    speed = np.hypot(velocity[:, 0], velocity[:, 1]) * np.where(along < 0.0, -1.0, 1.0)
+    speed[static] = 0.0
+    elapsed = 0.1 * (np.arange(_FRAMES) // _FRAME_STRIDE * _FRAME_STRIDE)
+    moved = np.repeat(pose[:, None], _FRAMES, axis=1)
+    moved[..., :2] += (speed[:, None] * elapsed)[..., None] * heading[:, None]
+    velocities = np.repeat(velocity[:, None], _FRAMES, axis=1)
+    valid = np.ones((len(kept), _FRAMES), bool)
+    return pack_agents(moved, velocities, valid, size, static), kept
+
+
+def _centroid(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Area centroid of an open ring."""
+    origin = ring[0]
+    a = ring - origin
+    b = np.roll(a, -1, axis=0)
+    cross = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    area = cross.sum()
+    if area == 0.0:
+        mean: NDArray[np.float64] = ring.mean(axis=0)
+        return mean
+    centroid: NDArray[np.float64] = origin + ((a + b) * cross[:, None]).sum(axis=0) / (3.0 * area)
+    return centroid
+
+
+def propose(
+    ego: NDArray[np.float64],
+    centreline: NDArray[np.float64],
+    speed_limit: float,
+    agents: Agents,
+    lights: Lights,
+    vehicle: Vehicle,
+) -> tuple[NDArray[np.float64], int]:
+    """The fifteen proposals.
+
+    Args:
+        ego: [11], state now.
+        centreline: [C, 3], x, y and unwrapped heading of the route's centreline, world frame.
+        speed_limit: of the start lane [m/s]; NaN stands for 15 m/s.
+        agents: from `forecast`.
+        lights: connectors on the route; only their state at frame 0 matters.
+        vehicle: the ego.
+
+    Returns:
+        Poses float64 [15, 41, 3] and the number of ties between leaders at distance 0.
+    """
+    ego = np.require(ego, np.float64, ["C", "W"])
+    limit = DEFAULT_SPEED_LIMIT if np.isnan(speed_limit) else float(speed_limit)
+    targets = limit * np.array(SPEED_FRACTIONS)
+    corners = np.empty((4, 2))
+    box_corners(*_ego_box(ego, vehicle), corners)
+    blocking = np.zeros(lights.red.shape[1], bool)
+    blocking_lights(lights, corners, blocking)
+    rings = [lights.vertices[a:b] for a, b in zip(lights.offsets, lights.offsets[1:], strict=False)]
+    centroids = np.array([_centroid(ring) for ring in rings]).reshape(-1, 2)
+    rank = np.arange(len(agents.radius) + len(rings), dtype=np.int64)
+    out = np.empty((len(LATERAL_OFFSETS), len(SPEED_FRACTIONS), _STEPS, 3))
+    ties = np.zeros(1, np.int64)
+    for k, offset in enumerate(LATERAL_OFFSETS):
+        path = np.array(np.asarray(centreline, np.float64)[:, :3], order="C")
+        path[:, 0] -= offset * np.sin(path[:, 2])
+        path[:, 1] += offset * np.cos(path[:, 2])
+        drive_path(
+            build_polyline(path), path, ego, targets, agents, rank, lights, blocking, centroids,
+            vehicle.as_array(), out[k], ties,
+        )  # fmt: skip
+    return out.reshape(-1, _STEPS, 3), int(ties[0])
+
+
+def pdm_closed(
+    ego: NDArray[np.float64],
+    areas: MapAreas,
+    on_route: NDArray[np.bool_],
+    centreline: NDArray[np.float64],
+    speed_limit: float,
+    agents: Agents,
+    lights: Lights,
+    vehicle: Vehicle,
+    versions: Sequence[int] = (2,),
+) -> dict[int, Reference]:
+    """Run PDM-Closed once.
+
+    Args:
+        ego: [11], state now.
+        areas, on_route: the map and which of its lanes are on the route, as for scoring.
+        centreline: [C, 3], x, y and unwrapped heading, world frame.
+        speed_limit: of the start lane [m/s]; NaN stands for 15 m/s.
+        agents: from `forecast`.
+        lights: connectors on the route; their state at frame 0 is held.
+        vehicle: the ego.
+        versions: score versions to choose by, 1 or 2.
+
+    Returns:
+        Per version what was chosen; the proposals are the same.
+    """
+    proposals, ties = propose(ego, centreline, speed_limit, agents, lights, vehicle)
+    states = simulate_references(ego, proposals, vehicle)
+    held = np.repeat(lights.red[:1], _FRAMES, axis=0).T.astype(bool)
+    fixed = pack_lights(held, lights.vertices, lights.offsets)
+    out = {}
+    for version in versions:
+        seen = agents if version == 1 else _first_frames(agents, _STEPS)
+        scene: Scene = pack_scene(areas, on_route, centreline, seen, fixed)
+        found = evaluate(scene, states, vehicle, version)
+        ep = progress_in_batch(found.progress, multiplier(found.value, version), version)
+        scores = (pdms if version == 1 else epdms)(found.value, ep)
+        out[version] = Reference(proposals, scores, int(np.argmax(scores)), ties)
+    return out
+
+
+def _first_frames(agents: Agents, count: int) -> Agents:
+    return agents._replace(
+        x=agents.x[:count], y=agents.y[:count], yaw=agents.yaw[:count], speed=agents.speed[:count]
+    )
