@@ -144,7 +144,7 @@ class PlannerHost:
         try:
             with _deadline(limit):
                 yield
-        except Exception as error:  # a planner may raise anything
+        except (Exception, SystemExit) as error:  # a planner may raise anything
             if len(rows) > 1:
                 raise BatchFault(f"{type(error).__name__}: {error}") from error
             self.errors[rows[0]] = _case_error(error, self._step)
@@ -196,7 +196,7 @@ def _stack(plans: Sequence[tuple[NDArray[np.float64], float] | None]) -> Answer:
     return Answer(poses, count, dt)
 
 
-def _case_error(error: Exception, step: int) -> CaseError:
+def _case_error(error: BaseException, step: int) -> CaseError:
     status = Status.TIMEOUT if isinstance(error, PlannerTimeout) else Status.PLANNER_ERROR
     message = str(error) or type(error).__name__
     if isinstance(error, MemoryError):
