@@ -22,6 +22,9 @@ class Column:
         unit: SI unit, or "" for a plain number.
         doc: one sentence for the report.
         headline: whether the summary table shows it.
+        per_distance: whether it counts events, 0 or 1 per case, that are also reported per
+            1,000 km: 1e6 times their sum over the sum of the metric's `distance_m`, both over
+            the cases in which this column is defined.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Column:
     unit: str = ""
     doc: str = ""
     headline: bool = False
+    per_distance: bool = False
 
 
 @dataclass(frozen=True, slots=True)
