@@ -1,0 +1,130 @@
+"""What a review of a plugin found: one finding per check."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from roadworthy.errors import RoadworthyError
+
+__all__ = ["Finding", "Outcome", "Report", "Review"]
+
+
+class Outcome(StrEnum):
+    """How a check went. Only `FAIL` makes a plugin unfit."""
+
+    PASS = "pass"
+    WARN = "warn"
+    NOTE = "note"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+SIGNS = {
+    Outcome.PASS: "✓",
+    Outcome.WARN: "!",
+    Outcome.NOTE: "·",
+    Outcome.FAIL: "✗",
+    Outcome.SKIP: "-",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: its name, how it went, and one sentence of what was found and how to mend it."""
+
+    check: str
+    outcome: Outcome
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{SIGNS[self.outcome]} {self.check}: {self.sentence}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A review of one plugin object.
+
+    Attributes:
+        kind: `planner` or `metric`.
+        name: of what was reviewed.
+        findings: in the order of the checks.
+    """
+
+    kind: str
+    name: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed."""
+        return not any(f.outcome is Outcome.FAIL for f in self.findings)
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.kind} {self.name}", *(f"  {f}" for f in self.findings)])
+
+    def assert_ok(self) -> None:
+        """For tests.
+
+        Raises:
+            AssertionError: with the whole review, if a check failed.
+        """
+        if not self.ok:
+            raise AssertionError(f"\n{self}")
+
+
+class Fault(Exception):
+    """Raised inside a check: it failed, for the reason said."""
+
+
+class Remark(Exception):
+    """Raised inside a check: it ended with something other than a pass or a failure."""
+
+    def __init__(self, outcome: Outcome, sentence: str) -> None:
+        super().__init__(sentence)
+        self.outcome = outcome
+
+
+class Review:
+    """Runs checks one after the other; an error in one is its finding, and the rest go on."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        self._kind, self._name = kind, name
+        self._findings: list[Finding] = []
+
+    def check(self, name: str, examine: Callable[[], str]) -> bool:
+        """Runs one check.
+
+        Args:
+            name: of the check.
+            examine: returns the sentence of a pass; raises `Fault`, `Remark`, or anything.
+
+        Returns:
+            Whether it did not fail.
+        """
+        try:
+            finding = Finding(name, Outcome.PASS, examine())
+        except Remark as remark:
+            finding = Finding(name, remark.outcome, str(remark))
+        except Fault as fault:
+            finding = Finding(name, Outcome.FAIL, str(fault))
+        except RoadworthyError as error:
+            text = f"{error.message}. {error.hint}".rstrip()
+            finding = Finding(name, Outcome.FAIL, text)
+        except Exception as error:  # what is reviewed may raise anything
+            finding = Finding(name, Outcome.FAIL, told(error))
+        self._findings.append(finding)
+        return finding.outcome is not Outcome.FAIL
+
+    def report(self) -> Report:
+        """What was found so far."""
+        return Report(self._kind, self._name, tuple(self._findings))
+
+
+def told(error: BaseException) -> str:
+    """An unexpected error in one sentence, with the line of the reviewed code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1]
+    return f"it raised {type(error).__name__}: {error} ({last.filename}:{last.lineno})."
