@@ -69,9 +69,7 @@ def track_step(
         out: float64 [11], overwritten with the next state; may be `state` itself.
     """
     target = profile.reference[min(step, profile.reference.shape[0] - 1)]
-    accel, rate = control_step(
-        state, target, profile.speed, profile.curvature, step, vehicle[3]
-    )
+    accel, rate = control_step(state, target, profile.speed, profile.curvature, step, vehicle[3])
     bicycle_step(state, accel, rate, vehicle[3], DT, out)
 
 

@@ -93,9 +93,11 @@ def point_in_ring(x: float, y: float, ring: NDArray[np.float64]) -> bool:
                 return False
             if (side > 0.0) == (by > ay):
                 inside = not inside
-        elif ay == y and by == y and min(ax, bx) <= x <= max(ax, bx):
-            return False
-        elif (ay == y and ax == x) or (by == y and bx == x):
+        elif (
+            (ay == y and by == y and min(ax, bx) <= x <= max(ax, bx))
+            or (ay == y and ax == x)
+            or (by == y and bx == x)
+        ):
             return False
         ax, ay = bx, by
     return inside

@@ -7,7 +7,6 @@ from enum import IntFlag
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-
 from roadworthy.geometry.boxes import box_corners
 from roadworthy.geometry.polygons import entry_contains, grid_cell
 

@@ -8,7 +8,6 @@ from enum import IntEnum
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-
 from roadworthy.geometry.boxes import boxes_intersect, segment_intersects_box
 
 from .motion import Motion

@@ -217,9 +217,7 @@ def _extended_filters(length: int) -> ComfortFilters:
     return filters._replace(yaw_accel=savgol_filter(length, 5, 2, 2))
 
 
-def history_states(
-    past: NDArray[np.float64], time_us: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def history_states(past: NDArray[np.float64], time_us: NDArray[np.int64]) -> NDArray[np.float64]:
     """The ego's past at 10 Hz, to be put before a trajectory for HC (version 2).
 
     Args:

@@ -8,7 +8,6 @@ from enum import IntEnum
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-
 from roadworthy.vehicle import EGO_STATE_SIZE, Vehicle
 
 from .area import area_flags

@@ -7,9 +7,7 @@ import math
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-
 from roadworthy.geometry.boxes import (
-    box_corners,
     box_distance,
     box_in_ring,
     point_segment_squared,
@@ -32,9 +30,7 @@ _UPDATE_EVERY = 2
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def blocking_lights(
-    lights: Lights, corners: NDArray[np.float64], out: NDArray[np.bool_]
-) -> None:
+def blocking_lights(lights: Lights, corners: NDArray[np.float64], out: NDArray[np.bool_]) -> None:
     """Which connectors are red at frame 0 and do not wholly hold the ego's box.
 
     Args:
@@ -48,26 +44,22 @@ def blocking_lights(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _corridor(
-    line: Polyline, poses: NDArray[np.float64], start: float, end: float
-) -> NDArray[np.float64]:
-    """The points of a path between two arc lengths, ends included: float64 [M, 2]."""
+def _corridor(line: Polyline, start: float, end: float) -> NDArray[np.float64]:
+    """The samples of a path between two arc lengths, without repeats: float64 [M, 2].
+
+    The ends are not interpolated: NAVSIM's corridor ends at its last sample.
+    """
     n = line.arc.shape[0]
-    out = np.empty((n + 2, 2))
-    pose = np.empty(3)
-    interpolate_path(line.arc, poses, start, pose)
-    out[0, 0], out[0, 1] = pose[0], pose[1]
-    count = 1
+    out = np.empty((n, 2))
+    count = 0
     for k in range(n):
-        if start < line.arc[k] < end and (
-            line.points[k, 0] != out[count - 1, 0] or line.points[k, 1] != out[count - 1, 1]
+        if start <= line.arc[k] <= end and (
+            count == 0
+            or line.points[k, 0] != out[count - 1, 0]
+            or line.points[k, 1] != out[count - 1, 1]
         ):
             out[count] = line.points[k]
             count += 1
-    interpolate_path(line.arc, poses, end, pose)
-    if pose[0] != out[count - 1, 0] or pose[1] != out[count - 1, 1]:
-        out[count, 0], out[count, 1] = pose[0], pose[1]
-        count += 1
     return out[:count]
 
 
@@ -146,7 +138,7 @@ def drive_path(
         ego: float64 [11], state now.
         targets: float64 [V], target speeds [m/s], positive.
         agents: the forecast.
-        rank: int64 [A + L], order in which objects at equal distance are preferred.
+        rank: int64 [T, A + L], order in which objects at equal distance are preferred.
         lights: connectors with lights.
         blocking: bool [L], from `blocking_lights`.
         centroids: float64 [L, 2], of the connectors [m].
@@ -162,7 +154,7 @@ def drive_path(
     end = min(length, start + _CORRIDOR_SECONDS * targets.max())
     half = 0.5 * vehicle[0]
     to_centre, half_length = 0.5 * (vehicle[1] - vehicle[2]), 0.5 * (vehicle[1] + vehicle[2])
-    path = _corridor(line, poses, start, end)
+    path = _corridor(line, start, end)
     caps = np.empty((2, 6))
     if path.shape[0] > 1:
         _caps(path, half, caps)
@@ -211,7 +203,7 @@ def drive_path(
                             mine, lights.vertices[lights.offsets[k] : lights.offsets[k + 1]]
                         )
                     contacts += gap == 0.0
-                    if gap < nearest or (gap == nearest and rank[a] < rank[who]):
+                    if gap < nearest or (gap == nearest and rank[t, a] < rank[t, who]):
                         nearest, who = gap, a
                 if contacts > 1:
                     ties[0] += 1

@@ -7,7 +7,6 @@ import math
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-
 from roadworthy.geometry.boxes import box_intersects_ring
 from roadworthy.geometry.polylines import Polyline, project
 

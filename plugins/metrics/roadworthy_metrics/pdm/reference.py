@@ -8,12 +8,12 @@ with the PDM Score itself; the best one is the reference (specification, section
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
-
 from roadworthy.dynamics.simulate import simulate_references
 from roadworthy.geometry.boxes import box_corners
 from roadworthy.geometry.polylines import build_polyline
@@ -40,8 +40,6 @@ _FRAME_STRIDE = 2
 _RADIUS = 100.0
 _CAPS = {"vehicle": 50, "pedestrian": 25, "bicycle": 10, "static": 50}
 _GROUPS = ("vehicle", "pedestrian", "bicycle", "static")
-
-TieBreak = Callable[[NDArray[np.float64]], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,9 @@ def propose(
         vehicle: the ego.
 
     Returns:
-        Poses float64 [15, 41, 3] and the number of ties between leaders at distance 0.
+        Poses float64 [15, 41, 3] and the number of looks for a leader at which several objects
+        were at distance 0. Which of them leads is decided as in NAVSIM, by the order of a GEOS
+        STR-tree; another GEOS could order them otherwise.
     """
     ego = np.require(ego, np.float64, ["C", "W"])
     limit = DEFAULT_SPEED_LIMIT if np.isnan(speed_limit) else float(speed_limit)
@@ -170,18 +170,54 @@ def propose(
     blocking_lights(lights, corners, blocking)
     rings = [lights.vertices[a:b] for a, b in zip(lights.offsets, lights.offsets[1:], strict=False)]
     centroids = np.array([_centroid(ring) for ring in rings]).reshape(-1, 2)
-    rank = np.arange(len(agents.radius) + len(rings), dtype=np.int64)
     out = np.empty((len(LATERAL_OFFSETS), len(SPEED_FRACTIONS), _STEPS, 3))
-    ties = np.zeros(1, np.int64)
-    for k, offset in enumerate(LATERAL_OFFSETS):
+    paths = []
+    for offset in LATERAL_OFFSETS:
         path = np.array(np.asarray(centreline, np.float64)[:, :3], order="C")
         path[:, 0] -= offset * np.sin(path[:, 2])
         path[:, 1] += offset * np.cos(path[:, 2])
-        drive_path(
-            build_polyline(path), path, ego, targets, agents, rank, lights, blocking, centroids,
-            vehicle.as_array(), out[k], ties,
-        )  # fmt: skip
-    return out.reshape(-1, _STEPS, 3), int(ties[0])
+        paths.append((build_polyline(path), path))
+    count = len(agents.radius) + len(rings)
+    rank = np.tile(np.arange(count, dtype=np.int64), (_STEPS, 1))
+    found = 0
+    for attempt in range(2):
+        ties = np.zeros(1, np.int64)
+        for k, (line, path) in enumerate(paths):
+            drive_path(
+                line, path, ego, targets, agents, rank, lights, blocking, centroids,
+                vehicle.as_array(), out[k], ties,
+            )  # fmt: skip
+        found = max(found, int(ties[0]))
+        if found == 0 or attempt:
+            break
+        rank = _tree_order(agents, rings, blocking)
+    return out.reshape(-1, _STEPS, 3), found
+
+
+def _tree_order(
+    agents: Agents, rings: list[NDArray[np.float64]], blocking: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Per step the order in which a GEOS STR-tree of the objects lists them: int64 [T, A + L].
+
+    NAVSIM takes the first of several objects at distance 0 in this order.
+    """
+    count = len(agents.radius)
+    rank = np.full((_STEPS, count + len(rings)), count + len(rings), np.int64)
+    red = np.flatnonzero(blocking)
+    ids = np.concatenate([np.arange(count), count + red])
+    polygons = [shapely.Polygon(rings[k]) for k in red]
+    lon, lat = np.array([1.0, -1.0, -1.0, 1.0]), np.array([1.0, 1.0, -1.0, -1.0])
+    for t in range(_STEPS):
+        c, s = np.cos(agents.yaw[t])[:, None], np.sin(agents.yaw[t])[:, None]
+        u, v = agents.half_length[:, None] * lon, agents.half_width[:, None] * lat
+        corners = np.stack(
+            [agents.x[t][:, None] + u * c - v * s, agents.y[t][:, None] + u * s + v * c], axis=-1
+        )
+        shapes = np.concatenate([shapely.polygons(corners), np.array(polygons, object)])
+        tree = shapely.STRtree(shapes)
+        everything = shapely.box(*shapely.total_bounds(shapes))
+        rank[t, ids[tree.query(everything)]] = np.arange(len(ids))
+    return rank
 
 
 def pdm_closed(

@@ -64,9 +64,7 @@ def savgol_filter(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def apply_savgol(
-    y: NDArray[np.float64], taps: SavgolFilter, out: NDArray[np.float64]
-) -> None:
+def apply_savgol(y: NDArray[np.float64], taps: SavgolFilter, out: NDArray[np.float64]) -> None:
     """Filter a series and round the result to 8 decimals, as nuPlan does.
 
     Args:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
 from roadworthy.geometry.polygons import PolygonIndex, build_polygon_index
 from roadworthy.geometry.polylines import Polyline, build_polyline
 

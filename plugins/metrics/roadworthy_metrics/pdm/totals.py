@@ -120,9 +120,7 @@ def epdms(
     return multiplier(value, 2) * mean
 
 
-def filter_by_human(
-    value: NDArray[np.float64], human: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def filter_by_human(value: NDArray[np.float64], human: NDArray[np.float64]) -> NDArray[np.float64]:
     """Version 2's human filter: a term that is exactly 0 for the human is 1 for the agent.
 
     Args:
