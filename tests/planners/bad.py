@@ -1,0 +1,166 @@
+"""Planners that do what planners must not; each drives well enough until `FAIL_STEP`."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import time
+
+import numpy as np
+
+from roadworthy import Brief, Observation, ObservationBatch, Trajectory, TrajectoryBatch
+
+FAIL_STEP = 10
+
+
+class _Cruise:
+    """Straight ahead at the present speed, and from `FAIL_STEP` on: `fail`."""
+
+    def reset(self, brief: Brief) -> None:
+        self.brief = brief
+
+    def plan(self, observation: Observation) -> Trajectory:
+        if observation.step >= FAIL_STEP:
+            return self.fail(observation)
+        return self.cruise(observation)
+
+    def cruise(self, observation: Observation) -> Trajectory:
+        times = np.arange(1, 9) * 0.5
+        poses = np.zeros((8, 3))
+        poses[:, 0] = observation.ego_state[-1, 3] * times
+        return Trajectory(poses, 0.5)
+
+    def fail(self, observation: Observation) -> Trajectory:
+        raise NotImplementedError
+
+
+class Raises(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        raise KeyError("no such lane")
+
+
+class RaisesInReset(_Cruise):
+    def reset(self, brief: Brief) -> None:
+        raise RuntimeError("cannot start")
+
+
+class RaisesInInit(_Cruise):
+    def __init__(self) -> None:
+        if os.environ.get("ROADWORTHY_TEST_INIT") == "raise":
+            raise OSError("no weights")
+
+
+class Exits(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        raise SystemExit(0)
+
+
+class ReturnsNone(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return None  # type: ignore[return-value]
+
+
+class ReturnsText(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return Trajectory(np.array([["a", "b", "c"]]), 0.5)
+
+
+class ReturnsNaN(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        plan = self.cruise(observation)
+        plan.poses[3, 1] = np.nan
+        return plan
+
+
+class ReturnsInfinity(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return Trajectory(np.full((8, 3), np.inf), 0.5)
+
+
+class WrongShape(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return Trajectory(np.zeros((8, 2)), 0.5)
+
+
+class NoPoses(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return Trajectory(np.zeros((0, 3)), 0.5)
+
+
+class BareArray(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return np.zeros((8, 3))  # type: ignore[return-value]
+
+
+class ZeroDt(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return Trajectory(np.zeros((8, 3)), 0.0)
+
+
+class WorldFrame(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return Trajectory(np.full((8, 3), 5.0e5), 0.5)
+
+
+class TenGigabytes(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return Trajectory(np.ones((10 * 2**30 // 24, 3)), 0.5)
+
+
+class Hangs(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        while True:
+            time.sleep(0.01)
+
+
+class HangsInNativeCode(_Cruise):
+    """OpenSSL does not look at Python's signals."""
+
+    def fail(self, observation: Observation) -> Trajectory:
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+        return self.cruise(observation)
+
+
+class Crashes(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        ctypes.string_at(0)
+        return self.cruise(observation)
+
+
+class Vanishes(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        os._exit(0)
+
+
+class Vandal(_Cruise):
+    """Overwrites everything that it is shown, and so must harm nobody but itself."""
+
+    def plan(self, observation: Observation) -> Trajectory:
+        plan = self.cruise(observation)
+        for name in ("ego_state", "agents_state", "agents_valid", "agents_size"):
+            array = getattr(observation, name)
+            if array.flags.writeable:
+                array[...] = 0
+        return plan
+
+
+class FailsOnOneScene:
+    """A batch planner that raises whenever the scene with the most agents is in its batch."""
+
+    worst = int(os.environ.get("ROADWORTHY_TEST_AGENTS", "-1"))
+
+    def reset_batch(self, briefs: tuple[Brief, ...]) -> None:
+        self.briefs = briefs
+
+    def plan_batch(self, observations: ObservationBatch) -> TrajectoryBatch:
+        if (observations.agents_count == self.worst).any():
+            raise IndexError("too many agents")
+        poses = np.zeros((len(observations), 8, 3))
+        poses[:, :, 0] = observations.ego_state[:, -1, 3][:, None] * np.arange(1, 9) * 0.5
+        return TrajectoryBatch(poses, 0.5)
+
+
+class Good(_Cruise):
+    def plan(self, observation: Observation) -> Trajectory:
+        return self.cruise(observation)
