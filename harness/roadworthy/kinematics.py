@@ -79,7 +79,10 @@ def smooth_derivative(
 
 
 def ego_states_from_poses(
-    poses: NDArray[np.float64], vehicle: Vehicle, dt: float = DT
+    poses: NDArray[np.float64],
+    vehicle: Vehicle,
+    dt: float = DT,
+    velocity: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Full ego states from rear-axle poses.
 
@@ -93,6 +96,8 @@ def ego_states_from_poses(
         poses: [T, 3] x, y, yaw, world frame, rear axle.
         vehicle: gives the wheelbase.
         dt: seconds between poses.
+        velocity: [T, 2] world velocity, for logs that measured it; by default it is derived
+            from the positions.
 
     Returns:
         [T, 11] `EgoIndex`; the heading is continuous (unwrapped).
@@ -100,8 +105,11 @@ def ego_states_from_poses(
     poses = np.asarray(poses, np.float64)
     out = np.zeros((len(poses), EGO_STATE_SIZE))
     yaw = np.unwrap(poses[:, 2])
-    velocity = smooth_derivative(poses[:, :2], 1, dt=dt)
-    acceleration = smooth_derivative(poses[:, :2], 2, dt=dt)
+    if velocity is None:
+        velocity = smooth_derivative(poses[:, :2], 1, dt=dt)
+        acceleration = smooth_derivative(poses[:, :2], 2, dt=dt)
+    else:
+        acceleration = smooth_derivative(velocity, 1, dt=dt)
     cos, sin = np.cos(yaw), np.sin(yaw)
     out[:, EgoIndex.X : EgoIndex.Y + 1] = poses[:, :2]
     out[:, EgoIndex.YAW] = yaw
