@@ -84,7 +84,7 @@ def _spec(spec: MetricSpec) -> str:
         raise Fault(f"spec.name is {spec.name!r}; name it in kebab case, as it is registered.")
     if not isinstance(spec.version, str) or not spec.version:
         raise Fault(
-            f"spec.version is {spec.version!r}; give a string, changed whenever a value could change."
+            f"spec.version is {spec.version!r}; give a string, changed whenever a value may."
         )
     columns = list(spec.columns)
     if not columns or not all(isinstance(c, Column) for c in columns):

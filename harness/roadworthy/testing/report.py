@@ -111,7 +111,8 @@ class Review:
         except Fault as fault:
             finding = Finding(name, Outcome.FAIL, str(fault))
         except RoadworthyError as error:
-            text = f"{error.message}. {error.hint}".rstrip()
+            joint = "\n    " if "\n" in error.message else ". "
+            text = joint.join(filter(None, (error.message.rstrip(), error.hint)))
             finding = Finding(name, Outcome.FAIL, text)
         except Exception as error:  # what is reviewed may raise anything
             finding = Finding(name, Outcome.FAIL, told(error))
