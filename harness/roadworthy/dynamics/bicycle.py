@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ..geometry.polylines import wrap_angle
+from roadworthy.geometry.polylines import wrap_angle
 
 __all__ = ["bicycle_step"]
 

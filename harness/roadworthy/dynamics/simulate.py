@@ -8,7 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ..vehicle import EGO_STATE_SIZE, Vehicle
+from roadworthy.vehicle import EGO_STATE_SIZE, Vehicle
+
 from .bicycle import bicycle_step
 from .tracker import DT, control_step, interpolate_plan, plan_profile, velocity_operator
 

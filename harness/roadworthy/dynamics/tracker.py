@@ -25,7 +25,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ..geometry.polylines import wrap_angle
+from roadworthy.geometry.polylines import wrap_angle
 
 __all__ = [
     "DT",
@@ -58,8 +58,8 @@ def velocity_operator(displacements: int) -> NDArray[np.float64]:
         displacements: M >= 1, the plan's poses less one.
 
     Returns:
-        float64 [M, M], shared (do not write to it) and transposed for `plan_profile`: v = along @ operator, where
-        along_i = dx_i cos h_i + dy_i sin h_i [m] and v is in m/s.
+        float64 [M, M], shared (do not write to it) and transposed for `plan_profile`:
+        v = along @ operator [m/s], along_i = dx_i cos h_i + dy_i sin h_i [m].
     """
     m = displacements
     if m < 1:
@@ -113,7 +113,7 @@ def interpolate_plan(
         if abs(u - round(u)) < 1e-9:
             u = float(round(u))
         u = min(u, float(n))
-        want = min(int(math.floor(u)), n - 1)
+        want = min(math.floor(u), n - 1)
         while segment < want:
             segment += 1
             ax, ay, ah = bx, by, bh
