@@ -1,0 +1,226 @@
+"""Whom the ego met in each rollout and who was at fault: computed once, read by every metric."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from roadworthy.rollout import RolloutBatch
+from roadworthy.scenario import AgentKind, AreaKind, LaneKind, Ragged, RoadMap
+
+from .batch import half_sizes, once_per_batch, vehicles
+from .pdm.area import Area, area_flags
+from .pdm.collision import CollisionKind, collisions, time_to_collision
+from .pdm.motion import make_motion
+from .pdm.scene import FAR, Agents, MapAreas, PolygonKind, Scene, pack_map, pack_scene
+
+__all__ = ["Conduct", "Contact", "conduct", "scenes"]
+
+_LANES = {LaneKind.LANE: PolygonKind.LANE, LaneKind.CONNECTOR: PolygonKind.LANE_CONNECTOR}
+_AREAS = {
+    AreaKind.DRIVABLE: PolygonKind.DRIVABLE_AREA,
+    AreaKind.INTERSECTION: PolygonKind.INTERSECTION,
+    AreaKind.CARPARK: PolygonKind.CARPARK_AREA,
+}
+_NON_DRIVABLE = int(Area.NON_DRIVABLE)
+_BETWEEN_LANES_OR_OFF = int(Area.MULTIPLE_LANES | Area.NON_DRIVABLE)
+_STOPPED_TRACK = int(CollisionKind.STOPPED_TRACK)
+_FRONT = int(CollisionKind.ACTIVE_FRONT)
+_LATERAL = int(CollisionKind.ACTIVE_LATERAL)
+
+_maps: WeakKeyDictionary[RoadMap, MapAreas] = WeakKeyDictionary()
+
+
+def _areas(road: RoadMap) -> MapAreas:
+    """The map's polygons: lanes for cars in order, then areas; crosswalks are left out."""
+    if road not in _maps:
+        lanes = np.flatnonzero(road.lane_kind != LaneKind.BIKE)
+        areas = [k for k, kind in enumerate(road.area_kind.tolist()) if kind in _AREAS]
+        rings = [road.lane_polygon[int(k)] for k in lanes] + [road.area_polygon[k] for k in areas]
+        kinds = [_LANES[LaneKind(road.lane_kind[k])] for k in lanes]
+        kinds += [_AREAS[AreaKind(road.area_kind[k])] for k in areas]
+        packed = Ragged.of(rings, 2)
+        _maps[road] = pack_map(packed.values, packed.offsets, np.array(kinds, np.int64))
+    return _maps[road]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _turn_agents(
+    agents: NDArray[np.float64],
+    valid: NDArray[np.bool_],
+    first: int,
+    out: NDArray[np.float64],
+) -> bool:
+    """From rows of agents to rows of frames.
+
+    Args:
+        agents: [A, F, 5] `StateIndex`.
+        valid: bool [A, F].
+        first: row of F that is frame 0.
+        out: [4, frames, A' <= A], overwritten: x and y (`FAR` where not valid), yaw, speed.
+
+    Returns:
+        Whether every number that counts is finite.
+    """
+    finite = True
+    for a in range(out.shape[2]):
+        for t in range(out.shape[1]):
+            if valid[a, first + t]:
+                row = agents[a, first + t]
+                speed = math.sqrt(row[3] * row[3] + row[4] * row[4])
+                finite = finite and math.isfinite(row[0] + row[1] + row[2] + speed)
+                out[0, t, a], out[1, t, a], out[2, t, a] = row[0], row[1], row[2]
+                out[3, t, a] = speed
+            else:
+                out[0, t, a], out[1, t, a], out[2, t, a], out[3, t, a] = FAR, FAR, 0.0, 0.0
+    return finite
+
+
+def _agents(rollouts: RolloutBatch, row: int) -> Agents:
+    tracks = rollouts.cases[row].scenario.agents
+    turned = np.empty((4, int(rollouts.length[row]) + 1, len(tracks)))
+    if not _turn_agents(rollouts.agents[row], rollouts.agents_valid[row], rollouts.now, turned):
+        name = rollouts.cases[row].scenario.id
+        raise ValueError(f"rollout of {name}: an agent's state is not finite at a valid step")
+    half = np.ascontiguousarray(half_sizes(rollouts)[row, : len(tracks)].T)
+    static = (tracks.kind >= AgentKind.TRAFFIC_CONE).astype(np.uint8)
+    radius = np.sqrt(half[0] ** 2 + half[1] ** 2)
+    return Agents(turned[0], turned[1], turned[2], turned[3], half[0], half[1], radius, static)
+
+
+@once_per_batch
+def scenes(rollouts: RolloutBatch) -> tuple[Scene, ...]:
+    """What each ego drove in, for the PDM kernels; frame 0 of the agents is step 0.
+
+    Raises:
+        ValueError: an agent whose state is not finite where it is valid.
+    """
+    out = []
+    for i, case in enumerate(rollouts.cases):
+        road, route = case.scenario.map, case.scenario.route
+        areas, lanes = _areas(road), np.flatnonzero(road.lane_kind != LaneKind.BIKE)
+        chosen = np.zeros(len(road.lane_kind), bool)
+        chosen[route.lanes] = True
+        on_route = np.zeros(areas.use.shape, bool)
+        on_route[: len(lanes)] = chosen[lanes]
+        out.append(pack_scene(areas, on_route, route.centreline, _agents(rollouts, i)))
+    return tuple(out)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _follow(
+    scene: Scene,
+    states: NDArray[np.float64],
+    vehicle: NDArray[np.float64],
+    met: NDArray[np.int32],
+    result: NDArray[np.int64],
+) -> int:
+    """Flags, collisions and TTC of one rollout.
+
+    Args:
+        scene: the map and the agents.
+        states: [T, 11] `EgoIndex`.
+        vehicle: [6] `Vehicle.as_array()`.
+        met: int32 [A, 4], overwritten: step, agent, `CollisionKind` and fault of the first
+            contact with each agent met.
+        result: int64 [3], overwritten: first step off the drivable area, first step that fails
+            TTC, the agent there; -1 for none.
+
+    Returns:
+        How many rows of `met` were written.
+    """
+    steps, count = states.shape[0], scene.agents.radius.shape[0]
+    motion = make_motion(states, vehicle)
+    flags, ignored = np.empty(steps, np.uint8), np.empty(count, np.bool_)
+    area_flags(scene.areas, scene.on_route, motion, flags)
+    result[:] = -1
+    for t in range(steps):
+        if flags[t] & _NON_DRIVABLE:
+            result[0] = t
+            break
+    _, step, agent = time_to_collision(motion, flags, scene.agents, ignored)
+    result[1], result[2] = step, agent
+    events = np.empty((steps * count, 3), np.int32)
+    _, _, _, _, found = collisions(motion, flags, scene.agents, ignored, events)
+    ignored[:] = False
+    rows = 0
+    for e in range(found):
+        t, a, kind = events[e]
+        if ignored[a]:
+            continue
+        ignored[a] = True
+        wide = flags[t] & _BETWEEN_LANES_OR_OFF != 0
+        blame = kind in (_STOPPED_TRACK, _FRONT) or (kind == _LATERAL and wide)
+        met[rows, 0], met[rows, 1], met[rows, 2], met[rows, 3] = t, a, kind, blame
+        rows += 1
+    return rows
+
+
+class Contact(NamedTuple):
+    """The ego's box met an agent's.
+
+    Attributes:
+        step: simulation step of the first overlap.
+        agent: row of `Scenario.agents`.
+        kind: how they met.
+        at_fault: whether the ego is to blame, by NAVSIM's rules.
+    """
+
+    step: int
+    agent: int
+    kind: CollisionKind
+    at_fault: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """What one ego did to others and to the road.
+
+    At fault (NAVSIM): the object stands or is static; or the ego's front met it; or it met the
+    ego's side while the ego was between lanes or off the drivable area. Not at fault: the ego
+    stood, or was met from behind, or from the side in its lane. The first contact with an agent
+    decides for the whole rollout.
+
+    Attributes:
+        contacts: first contacts, one per agent met, in the order of time.
+        off_road: first step at which a corner is off the drivable area, -1 for never.
+        ttc_step: first step that fails PDMS's TTC, -1 for none.
+        ttc_agent: the agent there, -1 for none.
+    """
+
+    contacts: tuple[Contact, ...]
+    off_road: int
+    ttc_step: int
+    ttc_agent: int
+
+    @property
+    def at_fault(self) -> bool:
+        """Whether the ego caused a collision."""
+        return any(contact.at_fault for contact in self.contacts)
+
+
+@once_per_batch
+def conduct(rollouts: RolloutBatch) -> tuple[Conduct, ...]:
+    """What each ego did on its driven steps, by the PDM Score's kernels.
+
+    Raises:
+        ValueError: a state, of the ego or of a valid agent, that is not finite.
+    """
+    out = []
+    vehicle = vehicles(rollouts)
+    for i, scene in enumerate(scenes(rollouts)):
+        states = rollouts.ego[i, rollouts.now : rollouts.now + int(rollouts.length[i]) + 1]
+        if not np.isfinite(states).all():
+            name = rollouts.cases[i].scenario.id
+            raise ValueError(f"rollout of {name}: the ego's state is not finite")
+        met = np.empty((len(scene.agents.radius), 4), np.int32)
+        result = np.empty(3, np.int64)
+        rows = met[: _follow(scene, states, vehicle[i], met, result)].tolist()
+        contacts = tuple(Contact(t, a, CollisionKind(k), bool(f)) for t, a, k, f in rows)
+        out.append(Conduct(contacts, *result.tolist()))
+    return tuple(out)
