@@ -15,9 +15,10 @@ __all__ = ["kebab", "load_file", "local_hash", "split_path_spec"]
 
 @dataclass(frozen=True, eq=False)
 class _Loaded:
+    """A module, and the digests of its file and of the siblings it imported, as loaded."""
+
     module: ModuleType
-    digest: str
-    siblings: tuple[Path, ...]
+    files: dict[Path, str]
 
 
 _LOADED: dict[Path, _Loaded] = {}
@@ -37,7 +38,7 @@ def kebab(attribute: str) -> str:
 
 
 def load_file(path: Path) -> ModuleType:
-    """The module in `path`; loaded once per content.
+    """The module in `path`; loaded once per content of it and of its siblings.
 
     The file's folder is importable while it loads, so that it can import its siblings, and
     they leave `sys.modules` afterwards: two files may each have a sibling of one name.
@@ -46,15 +47,15 @@ def load_file(path: Path) -> ModuleType:
         Exception: whatever the file raises.
     """
     path = path.resolve()
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     known = _LOADED.get(path)
-    if known and known.digest == digest:
+    if known and all(file.is_file() and _digest(file) == d for file, d in known.files.items()):
         return known.module
     name = f"roadworthy_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    digest = _digest(path)
     folder = str(path.parent)
     before = set(sys.modules)
     sys.path.insert(0, folder)
@@ -67,27 +68,30 @@ def load_file(path: Path) -> ModuleType:
     finally:
         sys.path.remove(folder)
         siblings = _forget_siblings(path.parent, set(sys.modules) - before - {name})
-    _LOADED[path] = _Loaded(module, digest, siblings)
+    _LOADED[path] = _Loaded(module, {path: digest, **siblings})
     return module
 
 
 def local_hash(path: Path) -> str:
     """SHA-256 over a loaded file and the siblings that it imported while loading."""
-    known = _LOADED[path.resolve()]
-    digest = hashlib.sha256(known.digest.encode())
-    for sibling in known.siblings:
-        digest.update(sibling.relative_to(path.resolve().parent).as_posix().encode())
-        digest.update(hashlib.sha256(sibling.read_bytes()).digest())
+    path = path.resolve()
+    digest = hashlib.sha256()
+    for file, content in sorted(_LOADED[path].files.items()):
+        digest.update(f"{file.relative_to(path.parent).as_posix()} {content}\n".encode())
     return digest.hexdigest()
 
 
-def _forget_siblings(folder: Path, names: set[str]) -> tuple[Path, ...]:
-    found = set()
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _forget_siblings(folder: Path, names: set[str]) -> dict[Path, str]:
+    """Takes those modules out of `sys.modules` that were found by way of `folder`."""
+    found = {}
     for name in names:
         file = getattr(sys.modules[name], "__file__", None)
-        if file and folder in (path := Path(file).resolve()).parents:
-            if "site-packages" in path.relative_to(folder).parts:
-                continue
-            found.add(path)
+        base = folder.joinpath(*name.split("."))
+        if file and Path(file) in (base.with_suffix(".py"), base / "__init__.py"):
+            found[Path(file)] = _digest(Path(file))
             del sys.modules[name]
-    return tuple(sorted(found))
+    return found

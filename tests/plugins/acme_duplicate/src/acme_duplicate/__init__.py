@@ -1,0 +1,1 @@
+"""A distribution that claims names that others have."""

@@ -1,0 +1,1 @@
+"""A distribution that is not roadworthy's own, with a planner, and an observer of cases."""
