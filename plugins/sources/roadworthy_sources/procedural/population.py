@@ -1,0 +1,114 @@
+"""Everyday life around the ego: traffic in the lanes, parked cars, people on the pavement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from roadworthy.routing import path_yaw
+from roadworthy.scenario import AreaKind
+
+from roadworthy_sources.procedural.roads import RoadBuilder, offset
+from roadworthy_sources.procedural.scene import STEPS, Scene
+from roadworthy_sources.procedural.traffic import speed_script
+
+__all__ = [
+    "PARKING_WIDTH",
+    "fill_lane",
+    "park_cars",
+    "parking_strip",
+    "place_bins",
+    "walkers",
+]
+
+PARKING_WIDTH = 2.5
+_KERB = 1.2
+
+
+def parking_strip(roads: RoadBuilder, edge: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pave a parking strip to the right of a road's edge [N, 2]; returns its middle line."""
+    outer = offset(edge, -PARKING_WIDTH)
+    roads.area(AreaKind.CARPARK, np.concatenate([edge, outer[::-1]]))
+    return offset(edge, -0.5 * PARKING_WIDTH)
+
+
+def park_cars(
+    scene: Scene, line: NDArray[np.float64], share: float, keep_clear: Sequence[tuple[float, float]]
+) -> None:
+    """Park cars along a line, each place of 7 m taken with a probability.
+
+    Args:
+        scene: gets the cars.
+        line: [N, 2] middle of the strip.
+        share: probability that a place is taken.
+        keep_clear: stretches of the line to leave empty [m].
+    """
+    yaw = path_yaw(line)
+    length = len(line) - 1
+    for at in np.arange(8.0, length - 8.0, 7.0):
+        taken = scene.rng.random() < share
+        shift, skew = scene.rng.uniform(-0.4, 0.4), scene.rng.normal(0.0, 0.015)
+        if not taken or any(a - 4.0 < at < b + 4.0 for a, b in keep_clear):
+            continue
+        k = int(at + shift)
+        what = "van" if scene.rng.random() < 0.15 else "car"
+        scene.stand(what, line[k], float(yaw[k] + skew))
+
+
+def fill_lane(
+    scene: Scene,
+    lanes: Sequence[str],
+    speed: float,
+    gap: float,
+    *,
+    first: float = 5.0,
+    keep_clear: Sequence[tuple[float, float]] = (),
+    at_most: int = 6,
+    rank: int = 1,
+) -> None:
+    """Put reacting vehicles on a sequence of lanes, from its end backwards.
+
+    Args:
+        scene: gets the vehicles.
+        lanes: names, driven in this order.
+        speed: what they want, give or take 10 % [m/s].
+        gap: mean distance from bumper to bumper [m].
+        first: no vehicle starts before this station [m].
+        keep_clear: stretches in which nobody starts [m].
+        at_most: number of vehicles.
+        rank: right of way, see `Actor.rank`.
+    """
+    path = scene.path(lanes)
+    at = len(path) - 15.0 - scene.rng.uniform(0.0, gap)
+    last = np.inf
+    placed = 0
+    while at > first and placed < at_most:
+        what = str(scene.rng.choice(["car", "van", "truck", "bus"], p=[0.78, 0.12, 0.07, 0.03]))
+        wanted = speed * scene.rng.uniform(0.9, 1.08)
+        step = 12.0 + scene.rng.exponential(max(gap - 12.0, 1.0))
+        half = 6.0
+        if not any(a - half < at < b + half for a, b in keep_clear):
+            now = min(wanted, last)
+            scene.add(what, path, at, now, desired=wanted, lanes=lanes, rank=rank)
+            last = now
+            placed += 1
+        at -= step
+
+
+def walkers(scene: Scene, edge: NDArray[np.float64], count: int) -> None:
+    """People walking along the pavement to the right of a road's outer edge [N, 2]."""
+    for _ in range(count):
+        line = offset(edge, -(_KERB + scene.rng.uniform(0.3, 2.2)))
+        if scene.rng.random() < 0.5:
+            line = line[::-1]
+        pace = scene.rng.uniform(0.8, 1.6)
+        at = scene.rng.uniform(5.0, len(line) - 35.0)
+        scene.add("pedestrian", line, script=speed_script(STEPS, at, [(0.0, pace)]))
+
+
+def place_bins(scene: Scene, edge: NDArray[np.float64], count: int) -> None:
+    """Things that stand on the pavement to the right of a road's outer edge [N, 2]."""
+    for at in scene.rng.uniform(5.0, len(edge) - 5.0, count):
+        point = offset(edge, -(_KERB + 3.4))[int(at)]
+        scene.stand("bin", point, float(scene.rng.uniform(-np.pi, np.pi)))
