@@ -66,4 +66,5 @@ def distance(rollouts: RolloutBatch) -> NDArray[np.float64]:
     xy = rollouts.ego[:, rollouts.now :, :2]
     hop = np.hypot(np.diff(xy[..., 0], axis=1), np.diff(xy[..., 1], axis=1))
     driven = np.arange(hop.shape[1]) < rollouts.length[:, None]
-    return np.where(driven, hop, 0.0).sum(axis=1)
+    total: NDArray[np.float64] = np.where(driven, hop, 0.0).sum(axis=1)
+    return total

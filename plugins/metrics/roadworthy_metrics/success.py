@@ -24,7 +24,12 @@ class Success:
                 doc="1 where driven to the end without at-fault collision and never off-road",
                 headline=True,
             ),
+            Column(
+                "success_strict",
+                doc="1 where driven to the end without any collision and never off-road",
+            ),
             Column("collision_at_fault", "lower", doc="1 where the ego caused a collision"),
+            Column("collision_any", "lower", doc="1 where the ego's box met another's"),
             Column("off_road", "lower", doc="1 where a corner left the drivable area"),
             Column(
                 "route_completion",
@@ -52,12 +57,15 @@ class Success:
         """One row per rollout. A case that failed with an error was not driven to its end."""
         driven = conduct(rollouts)
         fault = np.array([row.at_fault for row in driven], float)
+        met = np.array([bool(row.contacts) for row in driven], float)
         off = np.array([row.off_road >= 0 for row in driven], float)
         ended = np.array([error is None for error in rollouts.errors], float)
         progress = route_progress(rollouts)
         values = {
             "success": (1.0 - fault) * (1.0 - off) * ended,
+            "success_strict": (1.0 - met) * (1.0 - off) * ended,
             "collision_at_fault": fault,
+            "collision_any": met,
             "off_road": off,
             "route_completion": progress.completion,
             "progress_m": progress.driven,
