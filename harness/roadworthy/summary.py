@@ -1,20 +1,27 @@
 """The aggregated table of a run: one row per planner and metric column.
 
 Repetitions are averaged within a scenario first; scenarios then count once each. Cases that
-are not `ok` leave the denominator, and the table says how many did and why.
+are not `ok` leave the denominator, and the table says how many did and why. Every mean comes
+with its 95 % confidence interval, see `roadworthy.stats`.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import math
+from collections import Counter
 
 import msgspec
 import numpy as np
 
+from roadworthy import stats
+from roadworthy.casetable import CaseTable, columns_of, tabulate
 from roadworthy.rollout import Status
-from roadworthy.store import CaseRecord, Run
+from roadworthy.store import Run
 
 __all__ = ["ColumnSummary", "PlannerSummary", "summarise"]
+
+_METRES = 1.0e6
+"""1,000 km."""
 
 
 class ColumnSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,14 +31,24 @@ class ColumnSummary(msgspec.Struct, frozen=True, kw_only=True):
         metric, column: which.
         scenarios: scenarios in the denominator (those where the column is defined).
         mean: mean over scenarios, null if there are none.
+        low, high: 95 % confidence interval of the mean, null if there is none.
+        interval: how it was found, such as `studentised` or `exact`; see
+            `roadworthy.stats.intervals`.
         per_1000_km: events per 1,000 km driven, for columns that count events.
+        per_1000_km_low, per_1000_km_high: its 95 % confidence interval; where there was no
+            event, Garwood's upper bound.
     """
 
     metric: str
     column: str
     scenarios: int
     mean: float | None
+    low: float | None = None
+    high: float | None = None
+    interval: str = "none"
     per_1000_km: float | None = None
+    per_1000_km_low: float | None = None
+    per_1000_km_high: float | None = None
 
 
 class PlannerSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,44 +65,63 @@ def summarise(run: Run) -> tuple[PlannerSummary, ...]:
     out = []
     for label in run.manifest.planners:
         records = [r for r in run.records if r.planner == label]
-        good = [r for r in records if r.status is Status.OK]
         ended = Counter(r.status.value for r in records)
-        columns = tuple(
-            _column(good, metric, column)
-            for metric, spec in run.manifest.metrics.items()
-            for column in spec["columns"]
-        )
+        table = tabulate((r for r in records if r.status is Status.OK), [*columns_of(run.manifest)])
         out.append(
             PlannerSummary(
                 planner=label,
                 cases=len(records),
                 status={s.value: ended[s.value] for s in Status if ended[s.value]},
-                columns=columns,
+                columns=_columns(run, table),
             )
         )
     return tuple(out)
 
 
-def _column(records: list[CaseRecord], metric: str, column: dict[str, object]) -> ColumnSummary:
-    name = str(column["name"])
-    groups: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-    events = metres = 0.0
-    for record in records:
-        values = record.values.get(metric, {})
-        value = values.get(name)
-        if value is None:
-            continue
-        groups[record.source, record.scenario].append(value)
-        events += value
-        metres += values.get("distance_m") or 0.0
-    means = np.array([np.mean(group) for group in groups.values()])
-    rate = None
-    if column.get("per_distance") and metres > 0.0:
-        rate = events / (metres / 1.0e6)
-    return ColumnSummary(
-        metric=metric,
-        column=name,
-        scenarios=len(means),
-        mean=float(means.mean()) if len(means) else None,
-        per_1000_km=rate,
+def _columns(run: Run, table: CaseTable) -> tuple[ColumnSummary, ...]:
+    means = table.scenario_means(table.values)
+    out = []
+    intervals = stats.interval_of_means(means, table.groups)
+    for k, ((metric, name), column) in enumerate(columns_of(run.manifest).items()):
+        interval = intervals[k]
+        summary = ColumnSummary(
+            metric=metric,
+            column=name,
+            scenarios=interval.scenarios,
+            mean=interval.value if interval.scenarios else None,
+            low=_tidy(interval.low),
+            high=_tidy(interval.high),
+            interval=interval.method,
+        )
+        if column.get("per_distance"):
+            summary = _per_distance(summary, table, k)
+        out.append(summary)
+    return tuple(out)
+
+
+def _per_distance(summary: ColumnSummary, table: CaseTable, column: int) -> ColumnSummary:
+    """With events per 1,000 km, over the cases where the column is defined."""
+    defined = np.isfinite(table.values[:, column])
+    driven = [r.values.get(summary.metric, {}).get("distance_m") or 0.0 for r in table.records]
+    pair = np.where(defined, [table.values[:, column], np.array(driven) / _METRES], 0.0)
+    clusters = np.zeros((len(table.names), 2))
+    np.add.at(clusters, table.groups[table.scenario], pair.T)
+    events, distance = clusters.sum(axis=0)
+    if distance <= 0.0:
+        return summary
+    if events > 0.0:
+        interval = stats.interval_of_ratios(clusters[:, :1], clusters[:, 1:])[0]
+        low, high = interval.low, interval.high
+    else:
+        low, high = 0.0, stats.poisson_upper(distance)
+    return msgspec.structs.replace(
+        summary,
+        per_1000_km=float(events / distance),
+        per_1000_km_low=_tidy(low),
+        per_1000_km_high=_tidy(high),
     )
+
+
+def _tidy(bound: float) -> float | None:
+    """Six digits: the resampling is not sharper, and they are the same on every machine."""
+    return float(f"{bound:.6g}") if math.isfinite(bound) else None

@@ -13,7 +13,7 @@ from roadworthy.exit_codes import ExitCode
 from roadworthy.report import write_reports
 from roadworthy.runner import Progress
 from roadworthy.store import Run
-from roadworthy.summary import PlannerSummary, summarise
+from roadworthy.summary import ColumnSummary, PlannerSummary, summarise
 
 __all__ = ["conclude", "progress_bar"]
 
@@ -92,11 +92,20 @@ def _print_summary(run: Run, summaries: tuple[PlannerSummary, ...]) -> None:
         by_name = {(c.metric, c.column): c for c in summary.columns}
         cells: list[object] = [summary.planner, summary.cases, summary.status.get("ok", 0)]
         for name in names:
-            mean = by_name[name].mean
-            cells.append("-" if mean is None else f"{mean:.3f}")
+            cells.append(_cell(by_name[name], sys.stdout.isatty()))
         rows.append(cells)
     scenarios = run.manifest.scenarios
     print_table(f"{run.manifest.suite['name']}: {scenarios} scenarios", head, rows, right=head[1:])
+
+
+def _cell(column: ColumnSummary, with_interval: bool) -> str:
+    """The mean, for a person with its 95 % confidence interval."""
+    if column.mean is None:
+        return "-"
+    mean = f"{column.mean:.3f}"
+    if not with_interval or column.low is None or column.high is None:
+        return mean
+    return f"{mean} [{column.low:.3f}, {column.high:.3f}]"
 
 
 def _print_errors(run: Run) -> None:
