@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class Case:
     def ragged(self, values: str, offsets: str) -> list[NDArray[Any]]:
         """Rows of a ragged array."""
         at = self.arrays[offsets]
-        return [self.arrays[values][a:b] for a, b in zip(at[:-1], at[1:], strict=True)]
+        return [self.arrays[values][a:b] for a, b in pairwise(at)]
 
 
 def _digest(path: Path) -> str:

@@ -133,19 +133,19 @@ def evaluate(
 
     Args:
         scene: its agents must have at least T frames.
-        states: [P, T >= 4, 11], simulated ego states at 10 Hz (`EgoIndex`), world frame.
+        states: [P, T >= 1, 11], simulated ego states at 10 Hz (`EgoIndex`), world frame.
         vehicle: the ego.
         version: 1 (PDMS) or 2 (EPDMS).
         history: [H, 11], ego states before them, for version 2's comfort. None leaves HC at 1,
-            as NAVSIM scores a trajectory without history.
+            as NAVSIM scores a trajectory without history. Comfort of fewer than 4 samples is 1.
         events: also list every collision that was looked at.
 
     Raises:
         ValueError: shapes that do not fit, or numbers that are not finite.
     """
     states = np.require(states, np.float64, ["C", "W"])
-    if states.ndim != 3 or states.shape[1] < 4 or states.shape[2] != EGO_STATE_SIZE:
-        raise ValueError(f"states must have shape [P, T >= 4, 11], got {states.shape}")
+    if states.ndim != 3 or states.shape[1] < 1 or states.shape[2] != EGO_STATE_SIZE:
+        raise ValueError(f"states must have shape [P, T >= 1, 11], got {states.shape}")
     if not np.isfinite(states).all():
         raise ValueError("states must be finite")
     count, length = states.shape[:2]
@@ -156,7 +156,9 @@ def evaluate(
     before = np.zeros((0, EGO_STATE_SIZE))
     if history is not None and version == 2:
         before = np.require(history, np.float64, ["C", "W"])
-    filters = comfort_filters(len(before) + length, version, vehicle.rear_axle_to_centre)
+    samples = len(before) + length
+    filters = comfort_filters(max(samples, 4), version, vehicle.rear_axle_to_centre)
+    judge_comfort = samples >= 4 and (version == 1 or history is not None)
     value, progress = np.empty((count, 7)), np.empty(count)
     first = np.empty((count, 7), np.int32)
     blame = np.empty((count, 3), np.int32)
@@ -167,7 +169,7 @@ def evaluate(
     seen_counts = np.zeros(count, np.int32)
     _evaluate(
         scene, states, vehicle.as_array(), before, filters, version,
-        version == 1 or history is not None,
+        judge_comfort,
         value, progress, first, blame, checks, area, seen, seen_counts,
     )  # fmt: skip
     rows = np.zeros((0, 4), np.int32)

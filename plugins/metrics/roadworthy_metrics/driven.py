@@ -1,0 +1,162 @@
+"""The PDM Score's terms of driven rollouts, shared by `pdms` and `epdms`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from roadworthy.rollout import RolloutBatch
+from roadworthy.scenario import DT, SignalState
+
+from .batch import once_per_batch
+from .contacts import scenes
+from .pdm.area import Area
+from .pdm.collision import CollisionKind
+from .pdm.comfort import history_states
+from .pdm.evaluate import Evaluation, Term, evaluate
+from .pdm.scene import Lights, pack_lights
+from .pdm.totals import multiplier
+from .progress import MOVED_M, route_progress
+
+__all__ = ["Driven", "driven", "read_lights"]
+
+_HISTORY_ROWS = (0, 5, 10, 15)
+_FAILURES = {
+    Term.DAC: "off_road",
+    Term.DDC: "oncoming",
+    Term.TLC: "red_light",
+    Term.LK: "off_centreline",
+    Term.COMFORT: "uncomfortable",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Driven:
+    """S rollouts under one version of the score. Rows of failed cases are NaN.
+
+    Attributes:
+        value: float64 [S, 7] by `Term`.
+        ep: float64 [S], ego progress against the log.
+        evaluations: per case the whole evaluation of one trajectory, or None if it failed.
+        per_step: name -> float64 [S, T + 1], 1 where the step is so, NaN beyond the end.
+        events: per case, in the order of time.
+    """
+
+    value: NDArray[np.float64]
+    ep: NDArray[np.float64]
+    evaluations: tuple[Evaluation | None, ...]
+    per_step: dict[str, NDArray[np.float64]]
+    events: tuple[list[dict[str, Any]], ...]
+
+
+def read_lights(rollouts: RolloutBatch, row: int) -> Lights | None:
+    """The connectors on the route with a signal in one rollout, None where there are none."""
+    scenario = rollouts.cases[row].scenario
+    lanes = scenario.signals.lane
+    held = np.flatnonzero(np.isin(lanes, scenario.route.lanes))
+    if len(held) == 0:
+        return None
+    rings = [scenario.map.lane_polygon[int(lanes[k])] for k in held]
+    steps = slice(rollouts.now, rollouts.now + int(rollouts.length[row]) + 1)
+    red = rollouts.signals[row, held, steps] == SignalState.RED
+    offsets = np.cumsum([0, *(len(ring) for ring in rings)])
+    return pack_lights(red, np.concatenate(rings), offsets)
+
+
+def _evaluate(rollouts: RolloutBatch, version: int) -> tuple[Evaluation | None, ...]:
+    out: list[Evaluation | None] = []
+    stamps = np.round(np.array(_HISTORY_ROWS) * DT * 1e6).astype(np.int64)
+    for i, (case, scene) in enumerate(zip(rollouts.cases, scenes(rollouts), strict=True)):
+        if rollouts.errors[i] is not None:
+            out.append(None)
+            continue
+        history, seen = None, scene
+        if version == 2:
+            history = history_states(rollouts.ego[i, _HISTORY_ROWS, :], stamps)
+            lights = read_lights(rollouts, i)
+            seen = scene if lights is None else scene._replace(lights=lights)
+        states = rollouts.ego[i, rollouts.now : rollouts.now + int(rollouts.length[i]) + 1]
+        out.append(evaluate(seen, states[None], case.scenario.vehicle, version, history))
+    return tuple(out)
+
+
+def _events(found: Evaluation) -> list[dict[str, Any]]:
+    first = found.first_step[0]
+    out: list[dict[str, Any]] = []
+    if first[Term.NC] >= 0:
+        out.append(
+            {
+                "kind": "collision",
+                "step": int(first[Term.NC]),
+                "agent": int(found.collision_agent[0]),
+                "how": CollisionKind(int(found.collision_kind[0])).name.lower(),
+                "at_fault": True,
+            }
+        )
+    if first[Term.TTC] >= 0:
+        step, agent = int(first[Term.TTC]), int(found.ttc_agent[0])
+        out.append({"kind": "ttc", "step": step, "agent": agent})
+    out += [
+        {"kind": kind, "step": int(first[term])}
+        for term, kind in _FAILURES.items()
+        if first[term] >= 0
+    ]
+    return sorted(out, key=lambda event: int(event["step"]))
+
+
+def _driven(rollouts: RolloutBatch, version: int) -> Driven:
+    count = len(rollouts)
+    length = rollouts.ego.shape[1] - rollouts.now
+    value = np.full((count, 7), np.nan)
+    flags = {
+        "multiple_lanes": Area.MULTIPLE_LANES,
+        "off_road": Area.NON_DRIVABLE,
+        "oncoming": Area.ONCOMING,
+    }
+    per_step = {name: np.full((count, length), np.nan) for name in flags}
+    found = _evaluate(rollouts, version)
+    for i, one in enumerate(found):
+        if one is not None:
+            value[i] = one.value[0]
+            area = one.area[0]
+            for name, flag in flags.items():
+                per_step[name][i, : len(area)] = (area & flag) != 0
+    progress = route_progress(rollouts)
+    product = multiplier(value, version)
+    near = np.where(product == 0.0, 0.0, np.where(np.isnan(product), np.nan, 1.0))
+    ep = np.where(progress.logged > MOVED_M, progress.completion + 0.0 * product, near)
+    events = tuple([] if one is None else _events(one) for one in found)
+    return Driven(value, ep, found, per_step, events)
+
+
+def _version_1(rollouts: RolloutBatch) -> Driven:
+    return _driven(rollouts, 1)
+
+
+def _version_2(rollouts: RolloutBatch) -> Driven:
+    return _driven(rollouts, 2)
+
+
+_BY_VERSION: dict[int, Callable[[RolloutBatch], Driven]] = {
+    1: once_per_batch(_version_1),
+    2: once_per_batch(_version_2),
+}
+
+
+def driven(rollouts: RolloutBatch, version: int) -> Driven:
+    """Terms of the score for what was driven, step 0 to the end.
+
+    The definitions are those of the PDM Score for its 41 states; for longer rollouts they slide
+    (see `roadworthy_metrics.pdm.evaluate.evaluate`). TTC meets the agents as they were
+    simulated. EP has no reference planner in closed loop: it is the ego's progress along the
+    route over that of the log in the same time, at most 1; where the log moved no more than 5 m
+    it is 1, or 0 where the multiplier is 0.
+
+    Args:
+        rollouts: S rollouts; those with an error get NaN.
+        version: 1 or 2.
+    """
+    return _BY_VERSION[version](rollouts)

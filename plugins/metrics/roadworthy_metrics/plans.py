@@ -1,0 +1,233 @@
+"""Official PDMS and EPDMS of plans: many plans from one moment of a log, open loop.
+
+A moment is prepared once (map, agents, the PDM-Closed reference, the human's own terms); any
+number of plans is then simulated and scored against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from roadworthy.dynamics.simulate import sample_plans, simulate_references
+from roadworthy.geometry.polylines import wrap_angle
+from roadworthy.scenario import DT, AgentKind, Scenario, SignalState, StateIndex
+from roadworthy.vehicle import Vehicle
+
+from .maps import lane_polygons, map_areas, route_mask
+from .pdm.collision import overlapping
+from .pdm.comfort import history_states
+from .pdm.evaluate import Evaluation, evaluate
+from .pdm.reference import Reference, forecast, pdm_closed
+from .pdm.route import LaneGraph, start_lane
+from .pdm.scene import Agents, Lights, Scene, pack_agents, pack_lights, pack_scene
+from .pdm.totals import epdms, filter_by_human, pdms, progress_in_pairs
+
+__all__ = ["Moment", "PlanScores", "prepare", "score_plans"]
+
+_STATES = 41
+_FRAMES = {1: 51, 2: 41}
+_PAST = np.array([-15, -10, -5, 0])
+_STATIC_GROUP = 3
+_HUMAN_EVERY = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One moment of a log, ready to score plans against. Build with `prepare`.
+
+    Attributes:
+        version: 1 (PDMS) or 2 (EPDMS).
+        vehicle: the ego.
+        ego: float64 [11], its state then.
+        scene: map, route, logged agents from then on, lights.
+        history: float64 [H, 11], for version 2's comfort; None in version 1.
+        reference: what PDM-Closed chose.
+        reference_terms: of its simulated trajectory.
+        human: float64 [7] by `Term`, of the logged trajectory, for version 2's human filter;
+            ones where the filter is off.
+    """
+
+    version: int
+    vehicle: Vehicle
+    ego: NDArray[np.float64]
+    scene: Scene
+    history: NDArray[np.float64] | None
+    reference: Reference
+    reference_terms: Evaluation
+    human: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PlanScores:
+    """P plans scored at one moment.
+
+    Attributes:
+        total: float64 [P], PDMS, or EPDMS without EC (weights sum to 14).
+        value: float64 [P, 7] by `Term`, after the human filter.
+        ep: float64 [P], ego progress in a batch of two with PDM-Closed.
+        evaluation: the terms before the filter, first failing steps, and who was met.
+        states: float64 [P, 41, 11], the simulated plans, world frame.
+    """
+
+    total: NDArray[np.float64]
+    value: NDArray[np.float64]
+    ep: NDArray[np.float64]
+    evaluation: Evaluation
+    states: NDArray[np.float64]
+
+
+def _lights(scenario: Scenario, start: int) -> Lights | None:
+    held = np.flatnonzero(np.isin(scenario.signals.lane, scenario.route.lanes))
+    if len(held) == 0:
+        return None
+    rings = [scenario.map.lane_polygon[int(scenario.signals.lane[k])] for k in held]
+    red = scenario.signals.state[held, start : start + _STATES] == SignalState.RED
+    return pack_lights(red, np.concatenate(rings), np.cumsum([0, *(len(r) for r in rings)]))
+
+
+def _agents(scenario: Scenario, start: int, frames: int, drop_overlapping: bool) -> Agents:
+    tracks, window = scenario.agents, slice(start, start + frames)
+    static = tracks.kind >= AgentKind.TRAFFIC_CONE
+    keep = np.ones(len(tracks), bool)
+    if drop_overlapping:
+        here = slice(start, start + 1)
+        now = pack_agents(
+            tracks.state[:, here, : StateIndex.VX],
+            tracks.state[:, here, StateIndex.VX :],
+            tracks.valid[:, here],
+            tracks.size,
+            static,
+        )
+        x, y, yaw = scenario.ego[start, :3]
+        c, s = np.cos(yaw), np.sin(yaw)
+        vehicle, hit = scenario.vehicle, np.zeros(len(tracks), bool)
+        shift, half = vehicle.rear_axle_to_centre, 0.5 * vehicle.length
+        overlapping(now, 0, x + shift * c, y + shift * s, c, s, half, 0.5 * vehicle.width, hit)
+        keep = ~hit
+    return pack_agents(
+        tracks.state[keep, window, : StateIndex.VX],
+        tracks.state[keep, window, StateIndex.VX :],
+        tracks.valid[keep, window],
+        tracks.size[keep],
+        static[keep],
+    )
+
+
+def _reference(scenario: Scenario, start: int, lights: Lights | None, version: int) -> Reference:
+    road, ego = scenario.map, scenario.ego[start].copy()
+    polygons = lane_polygons(road)
+    on_route = np.zeros(len(road.lane_id), bool)
+    on_route[scenario.route.lanes] = True
+    graph = LaneGraph(
+        baselines=tuple(road.lane_centreline),
+        speed_limit=road.lane_speed_limit,
+        successors=tuple(tuple(int(k) for k in row) for row in road.lane_successors),
+        roadblock=road.lane_id,
+        polygon=polygons,
+        on_route=on_route,
+    )
+    areas = map_areas(road)
+    lane = start_lane(graph, areas, ego, scenario.vehicle)
+    tracks = scenario.agents
+    now = tracks.valid[:, start]
+    agents, _ = forecast(
+        ego,
+        tracks.state[now, start, : StateIndex.VX],
+        tracks.state[now, start, StateIndex.VX :],
+        tracks.size[now],
+        np.minimum(tracks.kind[now].astype(np.int64), _STATIC_GROUP),
+        scenario.vehicle,
+    )
+    if lights is None:
+        nothing = np.zeros((0, _STATES), bool)
+        lights = pack_lights(nothing, np.zeros((0, 2)), np.zeros(1, np.int64))
+    return pdm_closed(
+        ego,
+        areas,
+        route_mask(road, scenario.route),
+        scenario.route.centreline,
+        float(road.lane_speed_limit[lane]),
+        agents,
+        lights,
+        scenario.vehicle,
+        (version,),
+    )[version]
+
+
+def _human_plan(scenario: Scenario, start: int) -> NDArray[np.float64]:
+    """The logged future as a plan: [8, 3], poses every 0.5 s in the ego frame."""
+    poses = scenario.ego[start + _HUMAN_EVERY : start + _STATES : _HUMAN_EVERY, :3].copy()
+    x, y, yaw = scenario.ego[start, :3]
+    dx, dy = poses[:, 0] - x, poses[:, 1] - y
+    c, s = np.cos(yaw), np.sin(yaw)
+    turn = np.array([wrap_angle(float(h - yaw)) for h in poses[:, 2]])
+    return np.stack([c * dx + s * dy, c * dy - s * dx, turn], axis=1)
+
+
+def prepare(scenario: Scenario, version: int, step: int = 0, human_filter: bool = True) -> Moment:
+    """Prepare one moment of a log.
+
+    Args:
+        scenario: with at least 40 logged steps after the moment.
+        version: 1 (PDMS) or 2 (EPDMS).
+        step: steps after `scenario.start`, 0 or more.
+        human_filter: whether terms that the logged trajectory itself fails are forgiven
+            (version 2; specification, section 6).
+
+    Raises:
+        ValueError: a version that is not 1 or 2, a log that is too short, or a route without
+            lane polygons.
+    """
+    if version not in (1, 2):
+        raise ValueError(f"version must be 1 or 2, got {version!r}")
+    start = scenario.start + step
+    if step < 0 or start + _STATES > scenario.steps:
+        raise ValueError(
+            f"{scenario.id}: step {step} has {scenario.steps - 1 - start} logged steps after it, "
+            f"wanted {_STATES - 1}"
+        )
+    ego, vehicle = scenario.ego[start].copy(), scenario.vehicle
+    lights = _lights(scenario, start) if version == 2 else None
+    areas = map_areas(scenario.map)
+    scene = pack_scene(
+        areas,
+        route_mask(scenario.map, scenario.route),
+        scenario.route.centreline,
+        _agents(scenario, start, _FRAMES[version], version == 2),
+        lights,
+    )
+    history, human = None, np.ones(7)
+    if version == 2:
+        stamps = np.round((_PAST - _PAST[0]) * DT * 1e6).astype(np.int64)
+        history = history_states(scenario.ego[start + _PAST], stamps)
+        if human_filter:
+            plan = _human_plan(scenario, start)[None]
+            driven = simulate_references(ego, sample_plans(ego, plan, 0.5), vehicle)
+            human = evaluate(scene, driven, vehicle, 2).value[0]
+    reference = _reference(scenario, start, lights, version)
+    best = simulate_references(ego, reference.poses[None], vehicle)
+    terms = evaluate(scene, best, vehicle, version, history)
+    return Moment(version, vehicle, ego, scene, history, reference, terms, human)
+
+
+def score_plans(moment: Moment, plans: NDArray[np.float64], interval: float) -> PlanScores:
+    """Simulate and score P plans at one moment, each in a batch of two with PDM-Closed.
+
+    Args:
+        moment: from `prepare`.
+        plans: [P, N, 3], rear-axle poses (x, y, yaw) in the ego frame at interval, 2 interval,
+            ...; they should cover 4 s, the last pose is held after that.
+        interval: spacing of the poses [s].
+
+    Raises:
+        ValueError: plans of another shape, or numbers that are not finite.
+    """
+    references = sample_plans(moment.ego, plans, interval, _STATES - 1)
+    states = simulate_references(moment.ego, references, moment.vehicle)
+    found = evaluate(moment.scene, states, moment.vehicle, moment.version, moment.history)
+    ep = progress_in_pairs(moment.reference_terms, found, moment.version)
+    value = filter_by_human(found.value, moment.human)
+    total = pdms(value, ep) if moment.version == 1 else epdms(value, ep)
+    return PlanScores(total, value, ep, found, states)
