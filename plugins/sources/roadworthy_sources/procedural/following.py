@@ -215,9 +215,9 @@ def simulate(
                     continue
                 state = signals[int(stops[k, 2]), t]
                 gap = stops[k, 1] - front
-                if (state == _RED or state == _YELLOW) and gap > -0.5:
-                    if state == _RED or v * v / (2.0 * max(gap, 0.1)) < _EXPECTED_RED_BRAKE:
-                        asked = min(asked, _following(v, wanted, 0.5, gap + 1.5, 0.0))
+                can_stop = v * v / (2.0 * max(gap, 0.1)) < _EXPECTED_RED_BRAKE
+                if gap > -0.5 and (state == _RED or (state == _YELLOW and can_stop)):
+                    asked = min(asked, _following(v, wanted, 0.5, gap + 1.5, 0.0))
             asked = min(max(asked, -_MAX_BRAKE), _ACCEL)
             down = _JERK_EMERGENCY if asked < -3.5 else _JERK_DOWN
             up = _JERK_EMERGENCY if held[i] < -3.0 else _JERK_UP

@@ -106,16 +106,11 @@ def brake_hard(scene: Scene, ego: Approach, path: NDArray[np.float64]) -> Actor:
     when = _PRESENT + scene.rng.uniform(2.0, 5.0)
     gap = 3.0 + pace * scene.rng.uniform(1.5, 1.9)
     stop = pace / scene.rng.uniform(5.0, 6.5)
-    wait = scene.rng.uniform(2.5, 4.0)
+    go = when + stop + scene.rng.uniform(2.5, 4.0)
     script = speed_script(
         STEPS,
         ego.front(0.0) + gap + 2.3,
-        [
-            (when, pace),
-            (when + stop, 0.0),
-            (when + stop + wait, 0.0),
-            (when + stop + wait + 6, pace),
-        ],
+        [(when, pace), (when + stop, 0.0), (go, 0.0), (go + 6.0, pace)],
     )
     return scene.add("car", path, script=script)
 

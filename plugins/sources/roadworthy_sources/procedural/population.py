@@ -24,6 +24,8 @@ __all__ = [
 
 PARKING_WIDTH = 2.5
 _KERB = 1.2
+_FLEET = ("car", "van", "truck", "bus")
+_SHARES = (0.78, 0.12, 0.07, 0.03)
 
 
 def parking_strip(roads: RoadBuilder, edge: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -67,33 +69,28 @@ def fill_lane(
     at_most: int = 6,
     rank: int = 1,
 ) -> None:
-    """Put reacting vehicles on a sequence of lanes, from its end backwards.
+    """Put reacting vehicles on a sequence of lanes, from its start on.
 
     Args:
         scene: gets the vehicles.
         lanes: names, driven in this order.
         speed: what they want, give or take 10 % [m/s].
-        gap: mean distance from bumper to bumper [m].
+        gap: mean distance from one to the next [m].
         first: no vehicle starts before this station [m].
         keep_clear: stretches in which nobody starts [m].
         at_most: number of vehicles.
         rank: right of way, see `Actor.rank`.
     """
     path = scene.path(lanes)
-    at = len(path) - 15.0 - scene.rng.uniform(0.0, gap)
-    last = np.inf
+    at = first + scene.rng.uniform(0.0, gap)
     placed = 0
-    while at > first and placed < at_most:
-        what = str(scene.rng.choice(["car", "van", "truck", "bus"], p=[0.78, 0.12, 0.07, 0.03]))
+    while at < len(path) - 10.0 and placed < at_most:
+        what = str(scene.rng.choice(_FLEET, p=_SHARES))
         wanted = speed * scene.rng.uniform(0.9, 1.08)
-        step = 12.0 + scene.rng.exponential(max(gap - 12.0, 1.0))
-        half = 6.0
-        if not any(a - half < at < b + half for a, b in keep_clear):
-            now = min(wanted, last)
-            scene.add(what, path, at, now, desired=wanted, lanes=lanes, rank=rank)
-            last = now
+        if not any(a - 6.0 < at < b + 6.0 for a, b in keep_clear):
+            scene.add(what, path, at, wanted, lanes=lanes, rank=rank)
             placed += 1
-        at -= step
+        at += 16.0 + scene.rng.exponential(max(gap - 16.0, 1.0))
 
 
 def walkers(scene: Scene, edge: NDArray[np.float64], count: int) -> None:

@@ -6,6 +6,7 @@ of a road lie to the right of its reference curve, the backward ones to the left
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -128,7 +129,7 @@ class RoadBuilder:
                 self.lane(f"{name}/{word}{k}", offset(line, -(k + 0.5) * LANE_WIDTH), speed)
                 for k in range(count)
             )
-            for left, right in zip(row[:-1], row[1:], strict=True):
+            for left, right in itertools.pairwise(row):
                 self._lanes[left].right, self._lanes[right].left = right, left
             names.append(row)
         return Road(names[0], names[1])
@@ -139,7 +140,7 @@ class RoadBuilder:
 
     def chain(self, roads: Sequence[Road]) -> None:
         """Join the lanes of road sections laid end to end, both ways."""
-        for a, b in zip(roads[:-1], roads[1:], strict=True):
+        for a, b in itertools.pairwise(roads):
             for before, after in zip(a.forward, b.forward, strict=False):
                 self.join(before, after)
             for before, after in zip(b.backward, a.backward, strict=False):

@@ -52,7 +52,6 @@ def build(rng: np.random.Generator, rare: str) -> Scene:
     station = float(rng.uniform(32.0, 42.0))
     speed = limit * rng.uniform(0.92, 1.0)
     approach = Approach.of(scene.place_ego(ahead[own], station, speed))
-    empty = [(0.0, 1e3)]
     gaps = [(at - 12.0, at + _WIDTH + 8.0)]
     if rare:
         cyclist = rng.random() < 0.4
@@ -74,17 +73,13 @@ def build(rng: np.random.Generator, rare: str) -> Scene:
         _crossers(scene, at, half)
         for k, chain in enumerate(ahead):
             keep = [(station - 14.0, station + 20.0)] if k == own else []
-            fill_lane(scene, chain, speed, 50.0, keep_clear=keep, at_most=3)
-        for chain in back:
-            fill_lane(scene, chain, speed, 50.0, at_most=3)
+            fill_lane(scene, chain, speed * rng.uniform(0.75, 1.0), 40.0, keep_clear=keep)
+    for chain in back:
+        fill_lane(scene, chain, speed, 45.0, at_most=4)
     park_cars(scene, right_strip[:230], 0.3, gaps)
     park_cars(
         scene, left_strip[120:], 0.3, [(_LENGTH - 120.0 - b, _LENGTH - 120.0 - a) for a, b in gaps]
     )
-    if not rare:
-        empty = []
-    for chain in back if rare else ():
-        fill_lane(scene, chain, speed, 60.0, keep_clear=empty, at_most=0)
     walkers(scene, offset(right, -PARKING_WIDTH)[:240], int(rng.integers(1, 4)))
     walkers(scene, offset(left, -PARKING_WIDTH)[140:], int(rng.integers(1, 4)))
     return scene

@@ -46,9 +46,9 @@ def build(rng: np.random.Generator, rare: str) -> Scene:
         brake_hard(scene, approach, scene.path(ahead[own])[:, :2])
     for k, chain in enumerate(ahead):
         keep = clear if k == own or rare == "cut_in" else []
-        fill_lane(scene, chain, speed * rng.uniform(0.85, 1.0), 45.0, keep_clear=keep, at_most=4)
+        fill_lane(scene, chain, speed * rng.uniform(0.7, 1.0), 35.0, keep_clear=keep)
     for chain in back:
-        fill_lane(scene, chain, speed, 45.0, at_most=4)
+        fill_lane(scene, chain, speed, 35.0)
     whole = np.concatenate([entry, bend[1:], leave[1:]])
     right = offset(whole, -forward * LANE_WIDTH)
     walkers(scene, right[:220], int(rng.integers(1, 4)))

@@ -19,6 +19,7 @@ __all__ = ["build"]
 _ARM = 150.0
 _YELLOW_TIME = 3.0
 _ALL_RED = 2.0
+_MOVES = ("straight", "left", "right")
 
 
 @dataclass
@@ -42,8 +43,7 @@ def build(rng: np.random.Generator, rare: str) -> Scene:
     scene = Scene.on(rng, crossing.roads)
     green_first = bool(rare) or rng.random() < 0.5
     _signals(scene, crossing, green_first, rare != "")
-    moves = ["straight"] if rare else ["straight", "left", "right"]
-    move = str(rng.choice(moves))
+    move = "straight" if rare else str(rng.choice(_MOVES))
     lane = {"left": 0, "right": lanes - 1}.get(move, int(rng.integers(lanes)))
     names = _way(crossing, 0, move, lane)
     speed = limit * rng.uniform(0.88, 0.98)
@@ -57,9 +57,7 @@ def build(rng: np.random.Generator, rare: str) -> Scene:
         for k in range(lanes):
             if (arm, k) in blocked:
                 continue
-            options = [
-                m for m in ("straight", "left", "right") if (arm, m, k) in crossing.connectors
-            ]
+            options = [m for m in _MOVES if (arm, m, k) in crossing.connectors]
             turn = str(rng.choice(options, p=_shares(options)))
             keep = []
             if arm == 0:

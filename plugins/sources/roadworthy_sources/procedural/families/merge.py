@@ -45,7 +45,7 @@ def build(rng: np.random.Generator, rare: str) -> Scene:
         station = float(rng.uniform(30.0, 45.0))
         scene.place_ego(side, station, 0.8 * speed, desired=speed, rank=0)
         fill_lane(scene, right, speed, 55.0, at_most=5, rank=2)
-        fill_lane(scene, left, speed, 40.0, at_most=5)
+        fill_lane(scene, left, speed, 35.0, at_most=9)
         return scene
     station = float(rng.uniform(32.0, 45.0))
     ego = scene.place_ego(right, station, speed, rank=2)
@@ -56,8 +56,8 @@ def build(rng: np.random.Generator, rare: str) -> Scene:
     else:
         fill_lane(scene, side, 0.85 * speed, 40.0, at_most=2, rank=0,
                   keep_clear=[(100.0, 1e3)])  # fmt: skip
-    fill_lane(scene, right, speed, 45.0, keep_clear=clear, at_most=4, rank=2)
-    fill_lane(scene, left, speed, 40.0, at_most=6)
+    fill_lane(scene, right, speed * rng.uniform(0.8, 1.0), 35.0, keep_clear=clear, rank=2)
+    fill_lane(scene, left, speed, 35.0, at_most=9)
     return scene
 
 

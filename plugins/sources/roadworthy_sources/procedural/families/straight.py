@@ -81,11 +81,9 @@ def build(rng: np.random.Generator, rare: str) -> Scene:
         clear = [(station - 14.0, 400.0)]
     for k, chain in enumerate(ahead):
         keep = clear if k == own or rare in ("cut_in", "blocked_lane") else []
-        fill_lane(scene, chain, speed * rng.uniform(0.85, 1.05), 45.0, keep_clear=keep, at_most=4)
-    busy = rare == "pedestrian_cyclist"
+        fill_lane(scene, chain, speed * rng.uniform(0.75, 1.05), 40.0, keep_clear=keep, at_most=5)
     for chain in back:
-        there = [(0.0, 420.0)] if busy else []
-        fill_lane(scene, chain, speed, 50.0, keep_clear=there, at_most=4)
+        fill_lane(scene, chain, speed, 50.0, at_most=4)
     gap = [(hidden - 9.0, hidden + 3.0)] if hidden else []
     park_cars(scene, right_strip[:260], 0.22, gap)
     park_cars(scene, left_strip[160:], 0.2, [(420 - 160 - hidden - 8, 420 - 160 - hidden + 8)])
@@ -100,12 +98,8 @@ def _around(
     scene: Scene, own: list[str], beside: list[str], block: float
 ) -> tuple[list[str], np.ndarray]:
     """Lanes that leave `own` for `beside` well before a block, and the point of the change."""
-    at = 0
-    reach = 0.0
-    for at, name in enumerate(own):
-        reach += float(scene.graph.length[scene.map.lane_id.index(name)])
-        if reach > block - 40.0:
-            break
+    ends = np.cumsum([scene.graph.length[scene.map.lane_id.index(name)] for name in own])
+    at = int(np.argmax(ends > block - 40.0))
     point = scene.path(own)[int(block - 42.0), :2]
     return [*own[: at + 1], *beside[at:]], point
 
