@@ -17,6 +17,7 @@ from roadworthy.scenario import Scenario, SignalState, content_hash
 from roadworthy.score import Column, MetricSpec, Scores
 from roadworthy.testing.report import Fault, Outcome, Remark, Report, Review
 from roadworthy.testing.scenes import logged_rollouts, straight_road_scenario
+from roadworthy.vehicle import EgoIndex
 
 __all__ = ["check_metric"]
 
@@ -200,6 +201,7 @@ def _failed_case(factory: Factory, scenes: Sequence[Scenario]) -> str:
     rollouts = logged_rollouts(scenes, [error, *[None] * (len(scenes) - 1)])
     rollouts.length[0] = 0
     rollouts.ego[0, rollouts.now + 1 :] = np.nan
+    rollouts.ego[0, : rollouts.now + 1, EgoIndex.VX] += 1.0
     rollouts.agents_valid[0, :, rollouts.now + 1 :] = False
     got = metric.score(rollouts)
     kept = list(range(1, len(scenes)))

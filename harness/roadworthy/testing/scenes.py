@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roadworthy.admission import admit
 from roadworthy.observation import Brief, ObservationBatch
 from roadworthy.rollout import Case, CaseError, Plans, RolloutBatch
 from roadworthy.scenario import (
@@ -66,7 +67,7 @@ def straight_road_scenario(
         seed: of the agents' places.
 
     Returns:
-        A scenario with `HISTORY` steps up to the present and `seconds` after it.
+        An admitted scenario with `HISTORY` steps up to the present and `seconds` after it.
     """
     future = round(seconds / DT)
     time = DT * np.arange(1 - HISTORY, future + 1, dtype=np.float64)
@@ -84,7 +85,7 @@ def straight_road_scenario(
         start=HISTORY - 1,
         tags=("common",),
     )
-    return moved(scenario, *origin)
+    return admit(moved(scenario, *origin))
 
 
 def moved(scenario: Scenario, x: float, y: float, yaw: float) -> Scenario:

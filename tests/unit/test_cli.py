@@ -1,0 +1,203 @@
+"""The command line: exit codes, messages, start-up."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+import roadworthy
+from roadworthy import cli
+from roadworthy.conformance import ConformanceRow, ConformanceTable
+from roadworthy.errors import RoadworthyError
+from roadworthy.exit_codes import ExitCode
+
+
+def run(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "roadworthy", *args], capture_output=True, text=True, cwd=cwd
+    )
+
+
+@pytest.mark.parametrize("args", [["--help"], ["plugins", "list"]])
+def test_starts_within_half_a_second(args: list[str]) -> None:
+    def seconds() -> float:
+        begin = time.perf_counter()
+        assert run(*args).returncode == 0
+        return time.perf_counter() - begin
+
+    assert any(seconds() < 0.5 for _ in range(5))  # other work on the machine may slow a few
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from roadworthy.cli import main; main(['--help']); "
+        "print([m for m in ('torch', 'numba', 'pandas', 'shapely', 'numpy', 'rich', 'jinja2') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"roadworthy {roadworthy.__version__}\n"
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    names = cli.cli.list_commands(click.Context(cli.cli))
+    assert {"plugins", "conformance", "run", "resume"} <= set(names)
+    for name in names:
+        assert cli.main([name, "--help"]) == ExitCode.OK
+        assert f"roadworthy {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["plugin"], "There is no command 'plugin'. Did you mean 'plugins'?"),
+        (["--nonsense"], "No such option"),
+        (["plugins", "list", "--kind", "planer"], "'--kind'"),
+        (["plugins", "check"], "Missing argument"),
+        (["plugins", "check", "idn"], "Did you mean 'idm'?"),
+        (["plugins", "check", "idm", "-o", "speed"], "not KEY=VALUE"),
+        (["plugins", "new", "planner", "Not_Kebab"], "kebab"),
+        (["conformance", "pdsm", "."], "Did you mean 'pdms'?"),
+        (["conformance", "pdms", "no-such-folder"], "does not exist"),
+        ([], "Usage: roadworthy"),
+    ],
+)
+def test_usage_errors_exit_with_4_and_say_what_to_do(
+    args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(args) == ExitCode.USAGE == 4
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RoadworthyError("wrong", hint="mend it"), ExitCode.USAGE),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED),
+        (ZeroDivisionError("oh"), ExitCode.INTERNAL),
+    ],
+)
+def test_what_ends_a_command_decides_its_exit_code(
+    error: BaseException,
+    code: ExitCode,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @click.command("fail")
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(type(cli.cli), "list_commands", lambda self, ctx: ["fail"])
+    monkeypatch.setattr(type(cli.cli), "get_command", lambda self, ctx, name: fail)
+    assert cli.main(["fail"]) == code
+    err = capsys.readouterr().err
+    assert ("Traceback" in err) == (code is ExitCode.INTERNAL)
+    if code is ExitCode.USAGE:
+        assert err == "error: wrong\n  mend it\n"
+
+
+def test_ctrl_c_on_the_real_command(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import os, signal\nclass Slow:\n"
+        "    def reset(self, brief): os.kill(os.getpid(), signal.SIGINT)\n"
+        "    def plan(self, observation): ...\n"
+    )
+    done = run("plugins", "check", "slow.py:Slow", cwd=tmp_path)
+    assert done.returncode == ExitCode.INTERRUPTED
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_gate_failure() -> None:
+    command = f"{sys.executable} -m roadworthy plugins list --json; echo $? >&2"
+    done = subprocess.run(
+        ["bash", "-c", f"({command}) | head -c 1"], stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert done.stderr.strip() in ("0", "2")
+
+
+def test_the_list_is_plain_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plugins", "list", "--kind", "planners"]) == ExitCode.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "kind\tname\tdistribution\tversion"
+    assert f"planners\tidm\troadworthy\t{roadworthy.__version__}" in lines
+    assert cli.main(["plugins", "list", "--json"]) == ExitCode.OK
+    listed = json.loads(capsys.readouterr().out)
+    assert {"kind": "planners", "name": "idm", "target": "roadworthy_planners.idm:IDM",
+            "distribution": "roadworthy",
+            "version": roadworthy.__version__} in listed["entries"]  # fmt: skip
+    assert set(listed) == {"entries", "broken", "warnings"}
+
+
+def test_a_review_of_a_good_planner(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plugins", "check", "constant-velocity"]) == ExitCode.OK
+    out = capsys.readouterr().out
+    assert "✓ deterministic" in out
+    assert out.rstrip().endswith("Fit to be run.")
+
+
+def test_a_review_of_a_bad_planner_exits_with_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.py").write_text(
+        "import random\nimport numpy as np\nfrom roadworthy import Trajectory\nclass Bad:\n"
+        "    def reset(self, brief): pass\n"
+        "    def plan(self, o): return Trajectory(np.full((8, 3), random.random()), 0.5)\n"
+    )
+    assert cli.main(["plugins", "check", f"{tmp_path}/bad.py:Bad"]) == ExitCode.INCOMPLETE
+    out = capsys.readouterr().out
+    assert "planner bad@bad.py" in out
+    assert "✗ deterministic" in out
+    assert cli.main(["plugins", "check", f"{tmp_path}/bad.py:Bad", "--json"]) == 3
+    (review,) = json.loads(capsys.readouterr().out)
+    assert not review["ok"]
+
+
+def test_options_reach_the_reviewed_plugin(capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["plugins", "check", "idm", "--kind", "planners", "-o"]
+    assert cli.main([*args, "target_speed=fast"]) == ExitCode.INCOMPLETE
+    assert "idm.target_speed = 'fast': expected float, got str" in capsys.readouterr().out
+    assert cli.main([*args, "target_speed=-1"]) == ExitCode.INCOMPLETE
+    assert "must be positive" in capsys.readouterr().out
+    assert cli.main([*args, "target_speed=8"]) == ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    ("agree", "informative", "code"), [(4, False, 0), (3, False, 1), (3, True, 0), (None, False, 4)]
+)
+def test_conformance_prints_the_table(
+    agree: int | None,
+    informative: bool,
+    code: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    row = ConformanceRow(
+        "v1 NC", 2, 4, agree or 0, 0.25, 1e-3, "case 2", ("case 1: tie",), informative
+    )
+    (tmp_path / f"check_{code}_{agree}_{informative}.py").write_text(
+        "from roadworthy.conformance import ConformanceRow, ConformanceTable\n"
+        f"def check(folder): return {ConformanceTable('x', 'd', (row,) if agree else ())!r}\n"
+    )
+    address = f"check_{code}_{agree}_{informative}:check"
+    assert cli.main(["conformance", address, str(tmp_path)]) == code
+    out = capsys.readouterr().out
+    if agree:
+        assert "\t2\t4\t" in out
+        assert "v1 NC: case 2" in out
+        assert "excepted: case 1: tie" in out
+        assert cli.main(["conformance", address, str(tmp_path), "--json"]) == code
+        assert json.loads(capsys.readouterr().out)["rows"][0]["metric"] == "v1 NC"
