@@ -1,0 +1,48 @@
+"""Reports: one self-contained HTML page, a Markdown summary, JUnit XML, and a score table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from roadworthy.plugins import registry
+from roadworthy.report.junit import junit_of
+from roadworthy.report.markdown import markdown_of
+from roadworthy.report.page import page_of
+from roadworthy.report.replays import encode_replays
+from roadworthy.report.tables import scores_parquet
+from roadworthy.report.view import view_of
+from roadworthy.store import Run, write_file
+
+__all__ = ["write_report", "write_reports"]
+
+
+def write_reports(run: Run) -> Path:
+    """Write every report into the run directory; the path of the HTML page.
+
+    Raises:
+        RunError: if they cannot be written.
+    """
+    return write_report([run], run.path)
+
+
+def write_report(runs: Sequence[Run], out: Path, title: str = "") -> Path:
+    """Write `report.html`, `summary.md`, `junit.xml` and `scores.parquet` of runs side by side.
+
+    Args:
+        runs: one or several; cases are paired by their key.
+        out: the folder, made if need be.
+        title: of the page; the suites' names if not given.
+
+    Raises:
+        RunError: if there is nothing to show, or the folder cannot be written.
+    """
+    view = view_of(runs, title)
+    out.mkdir(parents=True, exist_ok=True)
+    sections = registry().hooks.roadworthy_report_sections(list(runs))
+    page = page_of(view, encode_replays(view), sections)
+    write_file(out / "summary.md", markdown_of(view).encode())
+    write_file(out / "junit.xml", junit_of(view))
+    write_file(out / "scores.parquet", scores_parquet(view))
+    write_file(out / "report.html", page.encode(errors="replace"))
+    return out / "report.html"

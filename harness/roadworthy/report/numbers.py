@@ -1,0 +1,18 @@
+"""Numbers as people read them, the same in every format."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["MISSING", "format_value"]
+
+MISSING = "–"
+
+
+def format_value(value: float | None) -> str:
+    """Three decimals below 10, four significant digits above; a dash where undefined."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if abs(value) < 10.0:
+        return f"{value:.3f}"
+    return f"{value:,.1f}" if abs(value) < 1000.0 else f"{value:,.0f}"

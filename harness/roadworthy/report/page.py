@@ -1,0 +1,97 @@
+"""Puts the HTML page together: one file, nothing fetched, nothing run but its own script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from markupsafe import Markup
+
+from roadworthy.report.numbers import format_value
+from roadworthy.report.payload import inert_json, payload_of
+from roadworthy.report.plots import histograms
+from roadworthy.report.replays import Replays
+from roadworthy.report.view import View
+
+__all__ = ["page_of"]
+
+_STYLES = ("base.css", "parts.css", "player.css")
+_SCRIPTS = (
+    "base.js",
+    "decode.js",
+    "table.js",
+    "scatter.js",
+    "motion.js",
+    "picture.js",
+    "traces.js",
+    "player.js",
+    "case.js",
+    "gallery.js",
+    "start.js",
+)
+
+
+def page_of(
+    view: View,
+    replays: Replays,
+    sections: Sequence[tuple[str, str]] = (),
+    parts: Mapping[str, Any] | None = None,
+) -> str:
+    """The page.
+
+    Args:
+        view: what is shown.
+        replays: encoded replays of some or all cases.
+        sections: (title, trusted HTML fragment) pairs from plugins.
+        parts: more variables for the template, such as a comparison's.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: _asset("templates", name)),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["value"] = format_value
+    style = "\n".join(_asset("assets", name) for name in _STYLES)
+    script = "\n".join(_asset("assets", name) for name in _SCRIPTS)
+    return environment.get_template("page.html").render(
+        view=view,
+        policy=_policy(style, script),
+        style=Markup(style),
+        script=Markup(script),
+        data=Markup(inert_json(payload_of(view, replays.by_case))),
+        blobs=[Markup(blob) for blob in replays.blobs],
+        replays=replays,
+        histograms=histograms(view),
+        sections=[(title, Markup(body)) for title, body in sections],
+        **{"comparison": None, **(parts or {})},
+    )
+
+
+def _asset(folder: str, name: str) -> str:
+    path = resources.files("roadworthy.report") / folder / name
+    return path.read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Content-Security-Policy: this style and this script, and nothing from anywhere."""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {_source(script)}",
+            f"style-src {_source(style)}",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+
+
+def _source(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

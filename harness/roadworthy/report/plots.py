@@ -1,0 +1,92 @@
+"""Distributions of metric columns, as inline SVG that takes its colours from the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup, escape
+from numpy.typing import NDArray
+
+from roadworthy.report.numbers import format_value
+from roadworthy.report.view import Column, View
+
+__all__ = ["histogram", "histograms"]
+
+_WIDTH, _HEIGHT = 320.0, 120.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 6.0, 6.0, 14.0, 20.0
+_BINS = 12
+
+
+def histograms(view: View) -> list[tuple[Column, Markup]]:
+    """A histogram for every column that has values, headline columns first."""
+    ordered = [*view.headline, *(c for c in view.columns if c not in view.headline)]
+    drawn = []
+    for column in ordered:
+        series = [
+            np.array(
+                [
+                    value
+                    for case in view.cases
+                    if (result := case.results[i]) is not None
+                    and (value := result.value(column)) is not None
+                ]
+            )
+            for i in range(len(view.entries))
+        ]
+        if any(len(values) for values in series):
+            labels = [entry.label for entry in view.entries]
+            drawn.append((column, histogram(column.label, labels, series)))
+    return drawn
+
+
+def histogram(title: str, labels: Sequence[str], series: Sequence[NDArray[np.float64]]) -> Markup:
+    """Shares of cases per bin, one bar per planner side by side.
+
+    Args:
+        title: of the column, for those who cannot see the picture.
+        labels: of the planners.
+        series: per planner its finite values.
+    """
+    low, high = _range(np.concatenate(list(series)))
+    edges = np.linspace(low, high, _BINS + 1)
+    shares = [
+        np.histogram(values, edges)[0] / max(len(values), 1) for values in series
+    ]
+    top = max(float(s.max()) for s in shares) or 1.0
+    inner, tall = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+    slot = inner / _BINS
+    bar = (slot - 3.0) / len(series)
+    base = _TOP + tall
+    parts = []
+    for i, share in enumerate(shares):
+        path = "".join(
+            f"M{_LEFT + k * slot + 1.5 + i * bar:.1f} {base:g}v{-tall * s / top:.1f}"
+            f"h{max(bar - 0.5, 0.5):.1f}V{base:g}z"
+            for k, s in enumerate(share)
+            if s > 0
+        )
+        parts.append(f'<path class="series-{i % 8}" d="{path}"/>')
+    said = "; ".join(
+        f"{label}: {len(v)} cases" + (f", median {format_value(float(np.median(v)))}" if len(v) else "")
+        for label, v in zip(labels, series, strict=True)
+    )
+    return Markup(
+        f'<svg class="plot" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" '
+        f'aria-label="{escape(f"Distribution of {title}. {said}")}">'
+        f'<path class="axis" d="M{_LEFT:g} {base + 0.5:g}H{_WIDTH - _RIGHT:g}"/>'
+        f'<text x="{_LEFT:g}" y="{_HEIGHT - 6:g}">{format_value(low)}</text>'
+        f'<text x="{_WIDTH - _RIGHT:g}" y="{_HEIGHT - 6:g}" class="end">{format_value(high)}</text>'
+        f'<text x="{_LEFT:g}" y="9">{top:.0%} of cases</text>'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _range(values: NDArray[np.float64]) -> tuple[float, float]:
+    """0 to 1 for shares and flags, else from the least to the greatest value."""
+    if values.min() >= 0.0 and values.max() <= 1.0:
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    if high <= low:
+        return low - 0.5, high + 0.5
+    return low, high
