@@ -5,48 +5,27 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from roadworthy.rollout import RolloutBatch
-from roadworthy.scenario import AgentKind, AreaKind, LaneKind, Ragged, RoadMap
+from roadworthy.scenario import AgentKind
 
 from .batch import half_sizes, once_per_batch, vehicles
+from .maps import map_areas, route_mask
 from .pdm.area import Area, area_flags
 from .pdm.collision import CollisionKind, collisions, time_to_collision
 from .pdm.motion import make_motion
-from .pdm.scene import FAR, Agents, MapAreas, PolygonKind, Scene, pack_map, pack_scene
+from .pdm.scene import FAR, Agents, Scene, pack_scene
 
 __all__ = ["Conduct", "Contact", "conduct", "scenes"]
 
-_LANES = {LaneKind.LANE: PolygonKind.LANE, LaneKind.CONNECTOR: PolygonKind.LANE_CONNECTOR}
-_AREAS = {
-    AreaKind.DRIVABLE: PolygonKind.DRIVABLE_AREA,
-    AreaKind.INTERSECTION: PolygonKind.INTERSECTION,
-    AreaKind.CARPARK: PolygonKind.CARPARK_AREA,
-}
 _NON_DRIVABLE = int(Area.NON_DRIVABLE)
 _BETWEEN_LANES_OR_OFF = int(Area.MULTIPLE_LANES | Area.NON_DRIVABLE)
 _STOPPED_TRACK = int(CollisionKind.STOPPED_TRACK)
 _FRONT = int(CollisionKind.ACTIVE_FRONT)
 _LATERAL = int(CollisionKind.ACTIVE_LATERAL)
-
-_maps: WeakKeyDictionary[RoadMap, MapAreas] = WeakKeyDictionary()
-
-
-def _areas(road: RoadMap) -> MapAreas:
-    """The map's polygons: lanes for cars in order, then areas; crosswalks are left out."""
-    if road not in _maps:
-        lanes = np.flatnonzero(road.lane_kind != LaneKind.BIKE)
-        areas = [k for k, kind in enumerate(road.area_kind.tolist()) if kind in _AREAS]
-        rings = [road.lane_polygon[int(k)] for k in lanes] + [road.area_polygon[k] for k in areas]
-        kinds = [_LANES[LaneKind(road.lane_kind[k])] for k in lanes]
-        kinds += [_AREAS[AreaKind(road.area_kind[k])] for k in areas]
-        packed = Ragged.of(rings, 2)
-        _maps[road] = pack_map(packed.values, packed.offsets, np.array(kinds, np.int64))
-    return _maps[road]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -71,11 +50,12 @@ def _turn_agents(
     for a in range(out.shape[2]):
         for t in range(out.shape[1]):
             if valid[a, first + t]:
-                row = agents[a, first + t]
-                speed = math.sqrt(row[3] * row[3] + row[4] * row[4])
-                finite = finite and math.isfinite(row[0] + row[1] + row[2] + speed)
-                out[0, t, a], out[1, t, a], out[2, t, a] = row[0], row[1], row[2]
-                out[3, t, a] = speed
+                f = first + t
+                x, y, yaw = agents[a, f, 0], agents[a, f, 1], agents[a, f, 2]
+                vx, vy = agents[a, f, 3], agents[a, f, 4]
+                speed = math.sqrt(vx * vx + vy * vy)
+                finite = finite and math.isfinite(x + y + yaw + speed)
+                out[0, t, a], out[1, t, a], out[2, t, a], out[3, t, a] = x, y, yaw, speed
             else:
                 out[0, t, a], out[1, t, a], out[2, t, a], out[3, t, a] = FAR, FAR, 0.0, 0.0
     return finite
@@ -103,12 +83,8 @@ def scenes(rollouts: RolloutBatch) -> tuple[Scene, ...]:
     out = []
     for i, case in enumerate(rollouts.cases):
         road, route = case.scenario.map, case.scenario.route
-        areas, lanes = _areas(road), np.flatnonzero(road.lane_kind != LaneKind.BIKE)
-        chosen = np.zeros(len(road.lane_kind), bool)
-        chosen[route.lanes] = True
-        on_route = np.zeros(areas.use.shape, bool)
-        on_route[: len(lanes)] = chosen[lanes]
-        out.append(pack_scene(areas, on_route, route.centreline, _agents(rollouts, i)))
+        agents = _agents(rollouts, i)
+        out.append(pack_scene(map_areas(road), route_mask(road, route), route.centreline, agents))
     return tuple(out)
 
 

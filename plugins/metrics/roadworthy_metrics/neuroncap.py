@@ -72,18 +72,18 @@ def first_impact(
             for t in range(last + 1):
                 if not valid[i, a, now + t]:
                     continue
-                other = agents[i, a, now + t]
-                dx, dy = other[0] - pose[t, 0], other[1] - pose[t, 1]
+                f = now + t
+                dx, dy = agents[i, a, f, 0] - pose[t, 0], agents[i, a, f, 1] - pose[t, 1]
                 if dx * dx + dy * dy > reach2:
                     continue
                 if not boxes_intersect(
                     0.0, 0.0, pose[t, 2], pose[t, 3], half_length, half_width,
-                    dx, dy, math.cos(other[2]), math.sin(other[2]), long, wide,
+                    dx, dy, math.cos(agents[i, a, f, 2]), math.sin(agents[i, a, f, 2]), long, wide,
                 ):  # fmt: skip
                     continue
                 if t == 0:
                     break
-                wx, wy = other[3] - pose[t, 4], other[4] - pose[t, 5]
+                wx, wy = agents[i, a, f, 3] - pose[t, 4], agents[i, a, f, 4] - pose[t, 5]
                 impact = math.sqrt(wx * wx + wy * wy)
                 if step[i] < 0 or t < step[i] or impact > speed[i]:
                     step[i], who[i], speed[i], last = t, a, impact, t

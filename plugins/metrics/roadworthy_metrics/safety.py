@@ -20,7 +20,8 @@ __all__ = ["GROUPS", "Safety", "in_group"]
 GROUPS = ("pedestrian_cyclist", "intersection", "cut_in")
 """Tags of the rare families; a case belongs to one if it also has the tag `rare`."""
 
-_VULNERABLE = (AgentKind.PEDESTRIAN, AgentKind.BICYCLE)
+_VULNERABLE = (int(AgentKind.PEDESTRIAN), int(AgentKind.BICYCLE))
+_FIRST_STATIC = int(AgentKind.TRAFFIC_CONE)
 
 
 def in_group(case: Case, group: str) -> bool:
@@ -70,7 +71,7 @@ class Safety:
         """One row per rollout; see the class for what NaN means."""
         driven = conduct(rollouts)
         hit = [
-            [case.scenario.agents.kind[c.agent] for c in row.contacts if c.at_fault]
+            [int(case.scenario.agents.kind[c.agent]) for c in row.contacts if c.at_fault]
             for case, row in zip(rollouts.cases, driven, strict=True)
         ]
         fault = _flags(row.at_fault for row in driven)
@@ -81,8 +82,8 @@ class Safety:
             for name in (*GROUPS, "common")
         }
         vulnerable = _flags(any(k in _VULNERABLE for k in row) for row in hit)
-        dynamic = _flags(any(k < AgentKind.TRAFFIC_CONE for k in row) for row in hit)
-        static = _flags(any(k >= AgentKind.TRAFFIC_CONE for k in row) for row in hit)
+        dynamic = _flags(any(k < _FIRST_STATIC for k in row) for row in hit)
+        static = _flags(any(k >= _FIRST_STATIC for k in row) for row in hit)
         values = {
             "pedestrian_cyclist_collision": _within(group["pedestrian_cyclist"], vulnerable),
             "intersection_collision": _within(group["intersection"], fault),

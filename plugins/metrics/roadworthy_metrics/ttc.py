@@ -126,10 +126,10 @@ def time_to_contact(
                 if not valid[i, a, now + t]:
                     continue
                 c, s, vx, vy = pose[t, 2], pose[t, 3], pose[t, 4], pose[t, 5]
-                other = agents[i, a, now + t]
-                rx, ry = other[0] - pose[t, 0], other[1] - pose[t, 1]
+                f = now + t
+                rx, ry = agents[i, a, f, 0] - pose[t, 0], agents[i, a, f, 1] - pose[t, 1]
                 dx, dy = rx - to_centre * c, ry - to_centre * s
-                wx, wy = other[3] - vx, other[4] - vy
+                wx, wy = agents[i, a, f, 3] - vx, agents[i, a, f, 4] - vy
                 d2 = dx * dx + dy * dy
                 if d2 > reach2:
                     closing = -(dx * wx + dy * wy)
@@ -143,7 +143,7 @@ def time_to_contact(
                     continue
                 if rx * c + ry * s < _COS_BEHIND * math.sqrt(rx * rx + ry * ry):
                     continue
-                bc, bs = math.cos(other[2]), math.sin(other[2])
+                bc, bs = math.cos(agents[i, a, f, 2]), math.sin(agents[i, a, f, 2])
                 first, last = contact_interval(
                     dx, dy, wx, wy, c, s, half_length, half_width, bc, bs, long, wide
                 )
