@@ -177,7 +177,7 @@ def pack_agents(
     there = np.ascontiguousarray(valid.T, bool)
     pose_t = np.where(there[..., None], pose.transpose(1, 0, 2), (FAR, FAR, 0.0))
     speed = np.where(there, np.hypot(velocity[..., 0], velocity[..., 1]).T, 0.0)
-    half = 0.5 * np.asarray(size, np.float64).reshape(a, -1)[:, :2]
+    half = 0.5 * np.asarray(size, np.float64)[:, :2]
     if not (np.isfinite(pose_t).all() and np.isfinite(speed).all() and np.isfinite(half).all()):
         raise ValueError("agents: poses, velocities and sizes must be finite where valid")
     return Agents(
