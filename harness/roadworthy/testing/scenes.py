@@ -66,9 +66,14 @@ def straight_road_scenario(
             is neither at the world's origin nor aligned with it, which shows mistakes of frame.
         seed: of the agents' places.
 
+    Raises:
+        ValueError: if the road would end within the junction.
+
     Returns:
         An admitted scenario with `HISTORY` steps up to the present and `seconds` after it.
     """
+    if not length > BEHIND + BEFORE_JUNCTION + JUNCTION:
+        raise ValueError(f"length = {length!r}: the junction alone ends 140 m along the road")
     future = round(seconds / DT)
     time = DT * np.arange(1 - HISTORY, future + 1, dtype=np.float64)
     ego = np.zeros((len(time), EGO_STATE_SIZE))

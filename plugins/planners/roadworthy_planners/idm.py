@@ -10,8 +10,8 @@ observations and microscopic simulations*, Physical Review E 62 (2000) 1805:
 with the parameters of nuPlan's `IDMPlanner` (Caesar et al. 2021), and as there: the leader
 is the nearest object that overlaps the ego's corridor ahead, a red light or the route's end
 stands like a leader, and the gap is taken as at least `s_0`. Beyond nuPlan's planner, the
-leader is predicted at constant speed over the horizon, the target speed anticipates lower
-limits ahead at the comfortable deceleration, and it keeps within a lateral acceleration.
+leader is predicted at constant speed over the horizon, and lower limits and curves ahead are
+met by braking at b / 2 in time, for the model's own free term would overshoot them by far.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LOOKAHEAD = 100.0  # [m]
 _HARDEST_BRAKING = 8.0  # [m/s2], what tyres give
 _ON_PATH = 1.5  # [m], a lane whose start and middle are as near as this lies on the route's path
 _CURVATURE_WINDOW = 2.5  # [m] to either side
-_SLOWEST = 2.0  # [m/s], least target speed, so that a kink in the map does not stop the ego
+_SLOWEST = 2.0  # [m/s], so that a kink in the map does not stop the ego
 _RED = int(SignalState.RED)
 
 
@@ -119,7 +119,8 @@ class _Routes(NamedTuple):
         points: [N, 2] the same without yaw.
         arc: [N], from 0 at each route's start [m].
         bounds: [*, 4], as in `Polyline`.
-        speed: [N] target speed [m/s].
+        limit: [N] target speed, v_0 [m/s].
+        cap: [N] the speed from which curves and lower limits ahead are still met [m/s].
         signal_arc: [S, G] where the ego must stand when the signal is red, NaN where it does
             not govern the path.
         half_width, front, middle: [S] of the vehicle, the last two from the rear axle [m].
@@ -131,7 +132,8 @@ class _Routes(NamedTuple):
     points: NDArray[np.float64]
     arc: NDArray[np.float64]
     bounds: NDArray[np.float64]
-    speed: NDArray[np.float64]
+    limit: NDArray[np.float64]
+    cap: NDArray[np.float64]
     signal_arc: NDArray[np.float64]
     half_width: NDArray[np.float64]
     front: NDArray[np.float64]
@@ -143,13 +145,14 @@ def _pack(briefs: Sequence[Brief], parameters: _Parameters) -> _Routes:
     lines = [build_polyline(p) for p in poses]
     signals = max([len(b.signal_lane) for b in briefs], default=0)
     signal_arc = np.full((len(briefs), signals), np.nan)
-    speed = [np.empty(len(p)) for p in poses]
+    limit = [np.empty(len(p)) for p in poses]
+    cap = [np.empty(len(p)) for p in poses]
     for i, b in enumerate(briefs):
         lanes = b.map.lane_centreline
         args = (lanes.values, lanes.offsets)
-        _target_speed(
+        _target_speeds(
             lines[i], poses[i][:, 2].copy(), *args, b.map.lane_speed_limit,
-            np.asarray(b.route.lanes, np.int64), parameters, speed[i],
+            np.asarray(b.route.lanes, np.int64), parameters, limit[i], cap[i],
         )  # fmt: skip
         _signal_arcs(lines[i], *args, np.asarray(b.signal_lane, np.int64), signal_arc[i])
 
@@ -163,7 +166,8 @@ def _pack(briefs: Sequence[Brief], parameters: _Parameters) -> _Routes:
         points=flat([line.points for line in lines], 2),
         arc=flat([line.arc for line in lines]),
         bounds=flat([line.bounds for line in lines], 4),
-        speed=flat(speed),
+        limit=flat(limit),
+        cap=flat(cap),
         signal_arc=signal_arc,
         half_width=np.array([0.5 * b.vehicle.width for b in briefs]),
         front=np.array([b.vehicle.front for b in briefs]),
@@ -185,23 +189,24 @@ def _lane_on_line(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _target_speed(
+def _target_speeds(
     line: Polyline,
     yaw: NDArray[np.float64],
     lanes: NDArray[np.float64],
     offsets: NDArray[np.int64],
-    limit: NDArray[np.float64],
+    lane_limit: NDArray[np.float64],
     on_route: NDArray[np.int64],
     p: _Parameters,
-    out: NDArray[np.float64],
+    limit: NDArray[np.float64],
+    cap: NDArray[np.float64],
 ) -> None:
-    """Target speed at each point of a path [m/s]: limits, curves, and what lies ahead.
+    """Fills `limit` and `cap` [N] for one path, as in `_Routes`.
 
     A point has the limit of the on-route lane that runs nearest beside it.
     """
     n = len(line.arc)
     nearest = np.full(n, np.inf)
-    out[:] = p.target_speed
+    limit[:] = p.target_speed
     for lane in on_route:
         begin, end, off = _lane_on_line(line, lanes, offsets[lane], offsets[lane + 1])
         for k in range(np.searchsorted(line.arc, begin), n):
@@ -209,8 +214,8 @@ def _target_speed(
                 break
             if off < nearest[k]:
                 nearest[k] = off
-                given = limit[lane]
-                out[k] = given if given > 0.0 else p.target_speed
+                given = lane_limit[lane]
+                limit[k] = given if given > 0.0 else p.target_speed
     behind, ahead = 0, 0
     for k in range(n):
         while line.arc[k] - line.arc[behind] > _CURVATURE_WINDOW:
@@ -219,12 +224,13 @@ def _target_speed(
             ahead += 1
         length = max(line.arc[ahead] - line.arc[behind], _CURVATURE_WINDOW)
         curvature = abs(yaw[ahead] - yaw[behind]) / length
+        cap[k] = limit[k]
         if curvature > 1e-6:
-            out[k] = min(out[k], math.sqrt(p.max_lateral_accel / curvature))
-        out[k] = max(out[k], _SLOWEST)
+            cap[k] = min(cap[k], math.sqrt(p.max_lateral_accel / curvature))
+        cap[k] = max(cap[k], min(limit[k], _SLOWEST))
     for k in range(n - 2, -1, -1):
         step = line.arc[k + 1] - line.arc[k]
-        out[k] = min(out[k], math.sqrt(out[k + 1] ** 2 + 2.0 * p.max_decel * step))
+        cap[k] = min(cap[k], math.sqrt(cap[k + 1] ** 2 + p.max_decel * step))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -332,7 +338,8 @@ def _plan(
         r = rows[i]
         a, b = routes.begin[r], routes.begin[r + 1]
         c, d = routes.begin_run[r], routes.begin_run[r + 1]
-        arc, poses, speed = routes.arc[a:b], routes.poses[a:b], routes.speed[a:b]
+        arc, poses = routes.arc[a:b], routes.poses[a:b]
+        limit, cap = routes.limit[a:b], routes.cap[a:b]
         x, y, yaw = ego[i, EgoIndex.X], ego[i, EgoIndex.Y], ego[i, EgoIndex.YAW]
         whole = Polyline(routes.points[a:b], arc, routes.bounds[c:d])
         s, _, run = project(whole, x, y, 0)
@@ -361,10 +368,17 @@ def _plan(
         for t in range(POSES):
             while k < b - a - 2 and arc[k + 1] <= s:
                 k += 1
-            free = max(1.0 - (v / speed[k]) ** 4, -p.max_decel / p.max_accel)
+            free = max(1.0 - (v / limit[k]) ** 4, -p.max_decel / p.max_accel)
             gap = max(lead + t * DT * lead_speed - s - routes.front[r], p.min_gap)
             wish = p.min_gap + max(0.0, v * p.headway + v * (v - lead_speed) / comfort)
             accel = max(p.max_accel * (free - (wish / gap) ** 2), -_HARDEST_BRAKING)
+            m = k
+            while m < b - a - 2 and arc[m + 1] <= s + v * DT:
+                m += 1
+            if cap[m + 1] < limit[k]:  # something ahead asks for less than the limit here
+                f = min(1.0, (s + v * DT - arc[m]) / max(arc[m + 1] - arc[m], 1e-9))
+                met = cap[m] + f * (cap[m + 1] - cap[m])
+                accel = min(accel, max((met - v) / DT, -p.max_decel))
             faster = max(0.0, v + accel * DT)
             s += 0.5 * (v + faster) * DT
             v = faster
