@@ -18,7 +18,6 @@ from roadworthy_metrics.safety import Safety
 from roadworthy_metrics.success import Success
 from roadworthy_sources.procedural.source import Procedural
 
-
 METRICS = (None, Safety(), Success(), Comfort(), NeuroNCAP(), HDScore())
 NAMES = ["shared" if metric is None else metric.spec.name for metric in METRICS]
 
