@@ -94,9 +94,10 @@ def fill_lane(
 
 
 def walkers(scene: Scene, edge: NDArray[np.float64], count: int) -> None:
-    """People walking along the pavement to the right of a road's outer edge [N, 2]."""
-    for _ in range(count):
-        line = offset(edge, -(_KERB + scene.rng.uniform(0.3, 2.2)))
+    """Up to three people walking along the pavement to the right of a road's outer edge [N, 2],
+    each on a line of their own."""
+    for turn in range(count):
+        line = offset(edge, -(_KERB + 0.3 + 0.9 * turn + scene.rng.uniform(0.0, 0.1)))
         if scene.rng.random() < 0.5:
             line = line[::-1]
         pace = scene.rng.uniform(0.8, 1.6)
@@ -106,6 +107,7 @@ def walkers(scene: Scene, edge: NDArray[np.float64], count: int) -> None:
 
 def place_bins(scene: Scene, edge: NDArray[np.float64], count: int) -> None:
     """Things that stand on the pavement to the right of a road's outer edge [N, 2]."""
-    for at in scene.rng.uniform(5.0, len(edge) - 5.0, count):
-        point = offset(edge, -(_KERB + 3.4))[int(at)]
+    for place, shift in enumerate(scene.rng.uniform(0.1, 0.9, count)):
+        at = (place + shift) * len(edge) / count
+        point = offset(edge, -(_KERB + 4.0))[int(at)]
         scene.stand("bin", point, float(scene.rng.uniform(-np.pi, np.pi)))

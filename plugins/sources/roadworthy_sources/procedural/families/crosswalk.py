@@ -76,9 +76,9 @@ def build(rng: np.random.Generator, rare: str) -> Scene:
             fill_lane(scene, chain, speed * rng.uniform(0.75, 1.0), 40.0, keep_clear=keep)
     for chain in back:
         fill_lane(scene, chain, speed, 45.0, at_most=4)
-    park_cars(scene, right_strip[:230], 0.3, gaps)
+    park_cars(scene, right_strip[:220], 0.2, gaps)
     park_cars(
-        scene, left_strip[120:], 0.3, [(_LENGTH - 120.0 - b, _LENGTH - 120.0 - a) for a, b in gaps]
+        scene, left_strip[120:], 0.16, [(_LENGTH - 120.0 - b, _LENGTH - 120.0 - a) for a, b in gaps]
     )
     walkers(scene, offset(right, -PARKING_WIDTH)[:240], int(rng.integers(1, 4)))
     walkers(scene, offset(left, -PARKING_WIDTH)[140:], int(rng.integers(1, 4)))
@@ -87,11 +87,11 @@ def build(rng: np.random.Generator, rare: str) -> Scene:
 
 def _crossers(scene: Scene, at: float, half: float) -> None:
     """One to three people on the crosswalk, a step away from the kerb when they start."""
-    for _ in range(int(scene.rng.integers(1, 4))):
-        x = at + scene.rng.uniform(0.6, _WIDTH - 0.6)
+    for turn in range(int(scene.rng.integers(1, 4))):
+        x = at + 0.8 + 1.2 * turn
         side = 1.0 if scene.rng.random() < 0.5 else -1.0
-        line = np.array([[x, -side * (half + 1.5)], [x, side * (half + 1.5)]])
+        line = np.array([[x, -side * (half + 0.6)], [x, side * (half + 0.6)]])
         pace = scene.rng.uniform(1.1, 1.6)
         leave = scene.rng.uniform(2.0, 6.0)
         script = speed_script(STEPS, 0.0, [(leave, 0.0), (leave + 0.5, pace)])
-        scene.add("pedestrian", line, script=np.minimum(script, 2.0 * half + 2.99))
+        scene.add("pedestrian", line, script=np.minimum(script, 2.0 * half + 1.19))

@@ -85,8 +85,8 @@ def build(rng: np.random.Generator, rare: str) -> Scene:
     for chain in back:
         fill_lane(scene, chain, speed, 50.0, at_most=4)
     gap = [(hidden - 9.0, hidden + 3.0)] if hidden else []
-    park_cars(scene, right_strip[:260], 0.22, gap)
-    park_cars(scene, left_strip[160:], 0.2, [(420 - 160 - hidden - 8, 420 - 160 - hidden + 8)])
+    park_cars(scene, right_strip[:240], 0.16, gap)
+    park_cars(scene, left_strip[180:], 0.14, [(420 - 180 - hidden - 8, 420 - 180 - hidden + 8)])
     outer = offset(right_edge, -PARKING_WIDTH)
     walkers(scene, outer[:220], int(rng.integers(1, 4)))
     walkers(scene, offset(left_edge, -PARKING_WIDTH)[180:], int(rng.integers(1, 4)))
