@@ -14,6 +14,7 @@ from roadworthy.errors import DataError
 from roadworthy.vehicle import Vehicle
 
 from roadworthy_metrics.pdm import totals
+from roadworthy_metrics.pdm.collision import overlapping
 from roadworthy_metrics.pdm.comfort import extended_comfort, history_states
 from roadworthy_metrics.pdm.evaluate import Evaluation, Term, evaluate
 from roadworthy_metrics.pdm.reference import forecast, pdm_closed
@@ -70,8 +71,6 @@ class _World:
 
 
 def _ego_overlaps(case: Case, vehicle: Vehicle) -> NDArray[np.bool_]:
-    from roadworthy_metrics.pdm.collision import overlapping
-
     x, y, yaw = case["in_ego0"][:3]
     c, s = np.cos(yaw), np.sin(yaw)
     shift = vehicle.rear_axle_to_centre
@@ -134,7 +133,7 @@ def _metric_columns(
     return out
 
 
-def _check_simulation(tally: Tally, case: Case, world: _World) -> NDArray[np.float64] | None:
+def _check_simulation(tally: Tally, case: Case, world: _World) -> NDArray[np.float64]:
     """Sections 1 and 2. Returns the states simulated from the raw plans."""
     ego, interval, vehicle = case["in_ego0"], case.meta["raw_interval_s"], world.vehicle
     references = sample_plans(ego, case["in_raw"], interval)
@@ -147,22 +146,17 @@ def _check_simulation(tally: Tally, case: Case, world: _World) -> NDArray[np.flo
             tally.compare(
                 "simulation from reference", case.id, got, case["out_sim"], _FROM_STATES, angle=2
             )
-    for metric, key, got in (
-        ("simulation from plans", "out_sim", lambda: states),
-        (
-            "previous simulation from plans",
-            "out_prev_sim",
-            lambda: simulate_plans(case["in_prev_ego"], case["in_prev_raw"], interval, vehicle),
-        ),
-        (
-            "human simulation from plan",
-            "out_human_sim",
-            lambda: simulate_plans(ego, case["in_human_raw"][None], 0.5, vehicle)[0],
-        ),
-    ):
+
+    def positions(metric: str, key: str, got: NDArray[np.float64]) -> None:
         if key in case:
-            ours, theirs = got()[..., :2], case[key][..., :2]
-            tally.compare(metric, case.id, ours, theirs, _POSITION_FROM_PLANS)
+            want = case[key][..., :2]
+            tally.compare(metric, case.id, got[..., :2], want, _POSITION_FROM_PLANS)
+
+    positions("simulation from plans", "out_sim", states)
+    before = simulate_plans(case["in_prev_ego"], case["in_prev_raw"], interval, vehicle)
+    positions("previous simulation from plans", "out_prev_sim", before)
+    human = simulate_plans(ego, case["in_human_raw"][None], 0.5, vehicle)[0]
+    positions("human simulation from plan", "out_human_sim", human)
     for v in (1, 2):
         if f"v{v}_pdm_sim" in case:
             got = simulate_references(ego, case[f"in_pdm_ref_v{v}"][None], vehicle)[0]
@@ -177,7 +171,7 @@ def _steps(found: Evaluation, term: Term) -> NDArray[np.float64]:
 
 
 def _check_scores(
-    tally: Tally, case: Case, world: _World, version: int, simulated: NDArray[np.float64] | None
+    tally: Tally, case: Case, world: _World, version: int, simulated: NDArray[np.float64]
 ) -> None:
     """Sections 4 to 6, from the vectors' own states and from the raw plans."""
     v = version
@@ -212,12 +206,12 @@ def _check_scores(
         for k, (label, got, tolerance) in enumerate(columns):
             want = case[f"v{v}_metrics"][:, k]
             tally.compare(f"v{v} {label}", case.id, got[stable], want[stable], tolerance)
-    row = [1.0 if t is None else reference.value[0, t] for t in _PDM_ROW[v]]
+    batch = totals.progress_in_batch(found.progress, totals.multiplier(found.value, v), v)
+    total = totals.pdms if v == 1 else totals.epdms
+    row = [batch[0] if term is None else reference.value[0, term] for term in _PDM_ROW[v]]
     if f"v{v}_pdm_row" in case:
-        want = np.array(case[f"v{v}_pdm_row"], np.float64)
-        if v == 2:
-            row[4] = want[4] = 0.0  # EP of the reference depends on its partner
-        tally.compare(f"v{v} PDM-Closed row", case.id, row, want)
+        want = case[f"v{v}_pdm_row"]
+        tally.compare(f"v{v} PDM-Closed row", case.id, row, want, _FROM_STATES)
     compare("raw progress", f"v{v}_raw_progress", found.progress, _FROM_STATES)
     compare("comfort checks", f"v{v}_comfort6", found.comfort_checks, 0.0, whole)
     compare("first at-fault step", f"v{v}_t_col", _steps(found, Term.NC), 0.0, whole)
@@ -226,14 +220,11 @@ def _check_scores(
         events = found.events.astype(np.int64)
         events[:, 2] = world.rows[v][events[:, 2]]
         tally.compare_rows(f"v{v} collision events", case.id, events, case[f"v{v}_events"])
-    batch = totals.progress_in_batch(found.progress, totals.multiplier(found.value, v), v)
-    total = totals.pdms if v == 1 else totals.epdms
     compare("EP in one batch", f"v{v}_batch_ep", batch, _FROM_STATES)
     compare("score in one batch", f"v{v}_batch_score", total(found.value, batch), _FROM_STATES)
     if v == 2:
         _check_version_2(tally, case, world, value, ep, columns, stable)
-    if simulated is not None:
-        _check_from_plans(tally, case, world, v, simulated, best, stable)
+    _check_from_plans(tally, case, world, v, simulated, best, stable)
 
 
 def _check_version_2(
@@ -274,8 +265,8 @@ def _check_version_2(
     human = evaluate(world.scenes[2], case["out_human_sim"][None], world.vehicle, 2).value[0]
     if "v2_human_row" in case:
         one = np.ones(1)
-        got = [c[1][0] for c in _metric_columns(case, 2, human[None], one)]
-        tally.compare("v2 human row", case.id, got, case["v2_human_row"])
+        terms = [c[1][0] for c in _metric_columns(case, 2, human[None], one)]
+        tally.compare("v2 human row", case.id, terms, case["v2_human_row"])
     filtered = totals.filter_by_human(value, human)
     if "v2_f_metrics" in case:
         for k, (label, got, tolerance) in enumerate(_metric_columns(case, 2, filtered, ep)):

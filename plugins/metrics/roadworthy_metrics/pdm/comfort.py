@@ -208,7 +208,8 @@ def extended_comfort(
     filters = _extended_filters(length)
     rms = np.empty((len(current), 4))
     _extended(current, previous, shift, filters, rms)
-    return (rms <= np.array(EXTENDED_COMFORT_BOUNDS)).all(axis=1).astype(np.float64), rms
+    agree: NDArray[np.bool_] = np.all(rms <= np.array(EXTENDED_COMFORT_BOUNDS), axis=1)
+    return agree.astype(np.float64), rms
 
 
 @lru_cache(maxsize=16)

@@ -66,11 +66,13 @@ class Reference:
         return chosen
 
 
-def _ego_box(ego: NDArray[np.float64], vehicle: Vehicle) -> tuple[float, ...]:
+def _ego_box(
+    ego: NDArray[np.float64], vehicle: Vehicle
+) -> tuple[float, float, float, float, float, float]:
     c, s = math.cos(ego[2]), math.sin(ego[2])
     shift = vehicle.rear_axle_to_centre
-    centre = ego[0] + shift * c, ego[1] + shift * s
-    return (*centre, c, s, 0.5 * vehicle.length, 0.5 * vehicle.width)
+    x, y = ego[0] + shift * c, ego[1] + shift * s
+    return x, y, c, s, 0.5 * vehicle.length, 0.5 * vehicle.width
 
 
 def forecast(

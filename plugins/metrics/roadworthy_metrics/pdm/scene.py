@@ -65,7 +65,7 @@ class MapAreas(NamedTuple):
         use: uint8 [K], `Use` flags of each polygon.
     """
 
-    index: PolygonIndex
+    index: PolygonIndex  # type: ignore[assignment]  # hides tuple.index
     use: NDArray[np.uint8]
 
 
@@ -231,12 +231,12 @@ def pack_scene(
     Raises:
         ValueError: a route mask that does not fit the map, or a bad centreline.
     """
-    on_route = np.array(on_route, np.uint8)
-    if on_route.shape != areas.use.shape:
-        raise ValueError(f"on_route has shape {on_route.shape}, the map {areas.use.shape}")
+    chosen = np.array(on_route, np.uint8)
+    if chosen.shape != areas.use.shape:
+        raise ValueError(f"on_route has shape {chosen.shape}, the map {areas.use.shape}")
     if not isinstance(centreline, Polyline):
         centreline = build_polyline(centreline)
     if lights is None:
         nothing = np.zeros((0, len(agents.x)), bool)
         lights = pack_lights(nothing, np.zeros((0, 2)), np.zeros(1, np.int64))
-    return Scene(areas, on_route, centreline, agents, lights)
+    return Scene(areas, chosen, centreline, agents, lights)

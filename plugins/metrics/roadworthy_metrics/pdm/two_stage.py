@@ -31,7 +31,8 @@ def stage_weights(
     total = weights.sum()
     if not total > _NEGLIGIBLE:
         return np.full(len(starts), 1.0 / max(len(starts), 1))
-    return weights / total
+    weights /= total
+    return weights
 
 
 def combine_stages(
