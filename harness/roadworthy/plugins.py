@@ -132,7 +132,7 @@ class Entry:
             whose = f" of {self.distribution} {self.version}" if self.distribution else ""
             raise PluginError(
                 f"{self.singular} {self.name!r}{whose} cannot be loaded from {self.target}:\n"
-                + _traceback_text(error),
+                + _traceback_text(error).rstrip(),
                 hint="Mend that error, or name another.",
             ) from error
         if not callable(found):

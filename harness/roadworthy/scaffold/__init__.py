@@ -34,15 +34,21 @@ def create_plugin(kind: str, name: str, directory: Path | None = None) -> Path:
     if kind not in KINDS:
         raise PluginError(f"there is no template for {kind!r}", hint=did_you_mean(kind, KINDS))
     package = _package(name)
-    if name in registry().names(f"{kind}s"):
-        raise PluginError(
-            f"{name!r} is already the name of an installed {kind}", hint="Choose another name."
-        )
     target = directory or Path(name)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise PluginError(
             f"{target} is there already; nothing was written",
             hint="Name another folder with --dir, or remove it.",
+        )
+    found = importlib.util.find_spec(package)
+    if found is not None and found.origin is not None:  # a mere folder of that name has none
+        raise PluginError(
+            f"{package!r} can already be imported here, and would be hidden by or hide this plugin",
+            hint="Choose another name.",
+        )
+    if name in registry().names(f"{kind}s"):
+        raise PluginError(
+            f"{name!r} is already the name of an installed {kind}", hint="Choose another name."
         )
     for path, text in _render(kind, name, package).items():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
@@ -60,11 +66,6 @@ def _package(name: str) -> str:
     package = name.replace("-", "_")
     if keyword.iskeyword(package):
         raise PluginError(f"{name!r} is a word of Python's grammar", hint="Choose another name.")
-    if importlib.util.find_spec(package) is not None:
-        raise PluginError(
-            f"{package!r} can already be imported here, and would be hidden by or hide this plugin",
-            hint="Choose another name.",
-        )
     return package
 
 
