@@ -18,11 +18,12 @@ from roadworthy.dynamics.simulate import make_profile, track_step
 from roadworthy.dynamics.tracker import LOOKAHEAD, interpolate_plan, velocity_operator
 from roadworthy.observation import Brief, ObservationBatch
 from roadworthy.scenario import DT, HISTORY, STATE_SIZE, RoadMap, Scenario
-from roadworthy.vehicle import EGO_STATE_SIZE, EgoIndex
+from roadworthy.vehicle import EGO_STATE_SIZE, EgoIndex, VehicleIndex
 
 from .traffic.arrivals import route_hints
 from .traffic.lanes import Lanes, lanes_of, pack
-from .traffic.state import HINTS, Batch, Real, Whole
+from .traffic.occupancy import make_occupancy
+from .traffic.state import AGENT, BODY, HINTS, PLACE, PLACES, SCENE, Batch
 from .traffic.step import begin_traffic, replay_traffic, step_traffic
 
 __all__ = ["TRACKED_STEPS", "Snapshot", "StartNoise", "Traffic", "World"]
@@ -108,6 +109,12 @@ class World:
         self._maps = _distinct_maps(self.scenarios)
         self._lanes = pack([lanes_of(m) for m in self._maps]) if self._reactive else None
         self._batch = _allocate(self.scenarios, self._maps, self.length, rows, self._lanes)
+        agents = self._batch.agent.shape[1]
+        self._kind = np.zeros((len(self.scenarios), agents), np.int8)
+        self._size = np.zeros((len(self.scenarios), agents, 3))
+        for row, scenario in enumerate(self.scenarios):
+            self._kind[row, : len(scenario.agents)] = scenario.agents.kind
+            self._size[row, : len(scenario.agents)] = scenario.agents.size
         self.ego, self.agents = self._batch.ego, self._batch.agents
         self.valid, self.signals = self._batch.valid, self._batch.signals
         if noise is not None and seeds is not None:
@@ -137,13 +144,11 @@ class World:
             ego_state=self.ego[rows, span],
             agents_state=_history(self.agents, rows, span.start),
             agents_valid=self.valid[rows, :, span],
-            agents_kind=b.kind[rows],
-            agents_size=b.size[rows],
+            agents_kind=self._kind[rows],
+            agents_size=self._size[rows],
             signal_state=self.signals[rows, :, self.now],
-            agents_count=b.count[rows],
-            signal_count=np.array(
-                [len(self.scenarios[int(row)].signals.lane) for row in rows], np.int64
-            ),
+            agents_count=b.scene["agents"][rows],
+            signal_count=b.scene["signals"][rows],
         )
 
     def drive(
@@ -190,7 +195,7 @@ class World:
                 chosen,
             )
         if self._reactive:
-            self._each(lambda part: step_traffic(self._lanes, b, part, now, steps), rows)
+            self._each(lambda part: self._step_traffic(part, now, steps), rows)
         else:
             self._each(lambda part: replay_traffic(b, part, now, steps), rows)
         self.step += steps
@@ -226,9 +231,15 @@ class World:
             target[span] = source
             target[span.stop :] = 0
 
+    def _step_traffic(self, rows: NDArray[np.int64], now: int, steps: int) -> None:
+        agents = self._batch.agent.shape[1]
+        occupancy = make_occupancy(len(self._lanes.lane), agents)
+        bodies = np.zeros(agents + 1, BODY)
+        step_traffic(self._lanes, self._batch, occupancy, bodies, rows, now, steps)
+
     def _state(self) -> tuple[NDArray[Any], ...]:
         b = self._batch
-        return b.real, b.whole, b.place_lane, b.place
+        return b.agent, b.place
 
     def _each(
         self, work: Callable[[NDArray[np.int64]], None], rows: NDArray[np.int64] | None = None
@@ -267,7 +278,7 @@ def _track(
         s = rows[i]
         interpolate_plan(b.ego[s, now, :3], poses[i, : count[i]], dt[i], reference)
         profile = make_profile(reference, operator)
-        for k in range(min(steps, b.rows[s] - 1 - now)):
+        for k in range(min(steps, b.scene[s].rows - 1 - now)):
             track_step(b.ego[s, now + k], profile, k, b.vehicle[s], b.ego[s, now + k + 1])
 
 
@@ -311,46 +322,44 @@ def _allocate(
     signals = max((len(s.signals.lane) for s in scenarios), default=0)
     place = {m.hash: i for i, m in enumerate(maps)}
     b = Batch(
-        map=np.array([place[s.map.hash] for s in scenarios], np.int64),
-        count=np.array([len(s.agents) for s in scenarios], np.int64),
-        rows=HISTORY + length,
-        kind=np.zeros((count, agents), np.int8),
-        size=np.zeros((count, agents, 3)),
+        scene=np.zeros(count, SCENE),
         log=np.zeros((count, agents, rows, STATE_SIZE)),
         log_valid=np.zeros((count, agents, rows), np.bool_),
-        hints=np.full((count, agents + 1, HINTS), -1, np.int64),
-        last=np.full((count, agents), -1, np.int64),
-        stands=np.zeros((count, agents), np.bool_),
         signal_lane=np.full((count, signals), -1, np.int64),
         signal_log=np.zeros((count, signals, rows), np.int8),
-        vehicle=np.zeros((count, 6)),
-        real=np.zeros((count, agents, len(Real))),
-        whole=np.zeros((count, agents, len(Whole)), np.int64),
-        place_lane=np.zeros((count, agents, 4), np.int64),
-        place=np.zeros((count, agents, 4, 3)),
+        vehicle=np.zeros((count, len(VehicleIndex))),
+        hints=np.full((count, agents + 1, HINTS), -1, np.int64),
+        agent=np.zeros((count, agents), AGENT),
+        place=np.zeros((count, agents, PLACES), PLACE),
         ego=np.zeros((count, rows, EGO_STATE_SIZE)),
         agents=np.zeros((count, agents, rows, STATE_SIZE)),
         valid=np.zeros((count, agents, rows), np.bool_),
         signals=np.zeros((count, signals, rows), np.int8),
     )
     for i, scenario in enumerate(scenarios):
-        n, g, r = len(scenario.agents), len(scenario.signals.lane), int(b.rows[i])
+        n, g, r = len(scenario.agents), len(scenario.signals.lane), HISTORY + int(length[i])
         first = scenario.start + 1 - HISTORY
         span = slice(first, first + r)
-        b.kind[i, :n] = scenario.agents.kind
-        b.size[i, :n] = scenario.agents.size
+        car = scenario.vehicle
+        b.scene[i] = (
+            place[scenario.map.hash], n, g, r,
+            0.5 * car.length, 0.5 * car.width, car.rear_axle_to_centre,
+        )  # fmt: skip
+        b.vehicle[i] = car.as_array()
+        b.agent["kind"][i, :n] = scenario.agents.kind
+        b.agent["half_length"][i, :n] = 0.5 * scenario.agents.size[:, 0]
+        b.agent["half_width"][i, :n] = 0.5 * scenario.agents.size[:, 1]
         b.log[i, :n, :r] = scenario.agents.state[:, span]
         b.log_valid[i, :n, :r] = scenario.agents.valid[:, span]
-        b.vehicle[i] = scenario.vehicle.as_array()
         b.ego[i, :HISTORY] = scenario.ego[first : first + HISTORY]
         if g:
             b.signal_log[i, :g, :r] = scenario.signals.state[:, span]
         if lanes is not None:
-            base = lanes.lane_base[b.map[i]]
-            b.signal_lane[i, :g] = scenario.signals.lane + base
+            m = int(b.scene["map"][i])
+            b.signal_lane[i, :g] = scenario.signals.lane + lanes.map["lane_begin"][m]
             path = np.ascontiguousarray(scenario.route.centreline, np.float64)
             x, y = scenario.ego[scenario.start, :2]
-            route_hints(lanes, int(b.map[i]), path, x, y, _ROUTE_REACH, b.hints[i, -1])
+            route_hints(lanes, m, path, x, y, _ROUTE_REACH, b.hints[i, -1])
     b.agents[:, :, :HISTORY] = b.log[:, :, :HISTORY]
     b.valid[:, :, :HISTORY] = b.log_valid[:, :, :HISTORY]
     b.signals[:, :, :HISTORY] = b.signal_log[:, :, :HISTORY]

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from roadworthy.scenario import SignalState
 
 from .idm import DECELERATION, EMERGENCY, advance, free_acceleration, idm_acceleration
-from .occupancy import next_lane
-from .state import Mode, Real, Whole
+from .occupancy import Reason, next_lane
+from .state import Mode
 
 if TYPE_CHECKING:
     from .lanes import Lanes
     from .occupancy import Occupancy
+    from .state import Records
 
 __all__ = ["LOOKAHEAD", "follow", "lane_pose", "leader", "move", "wish_on"]
 
@@ -25,19 +26,20 @@ LOOKAHEAD = 80.0
 _HOPS = 12
 _YELLOW_BRAKING = 3.0
 _BEFORE_LINE = 1.0
+_PAST_LINE = 0.5
+_BEFORE_OVERLAP = 1.0
 _MAX_SLOPE = 0.25
 _CURVATURE = 0.1
 _SIDEWAYS_ACCELERATION = 1.5
 _CURVE_BRAKING = 1.5
-
-_RED, _YELLOW = int(SignalState.RED), int(SignalState.YELLOW)
+_ARRIVED = 1.2
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def wish_on(lanes: Lanes, l: int, factor: float, wish: float) -> float:
-    """Desired speed on a lane [m/s]: its limit times `factor`, or `wish` where it has none."""
-    limit = lanes.limit[l]
-    return limit * factor if limit > 0.0 else wish
+    """Desired speed on a lane [m/s]: its limit times `factor`, or `wish` where either is not."""
+    limit = lanes.lane[l].limit
+    return limit * factor if limit > 0.0 and factor > 0.0 else wish
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -45,7 +47,7 @@ def leader(
     lanes: Lanes,
     occ: Occupancy,
     hints: NDArray[np.int64],
-    agent: int,
+    a: int,
     l: int,
     entry: int,
     front: float,
@@ -54,8 +56,8 @@ def leader(
 
     Args:
         lanes, occ: lanes and who is on them.
-        hints: where this agent goes.
-        agent: its number.
+        hints: int64 [A + 1, HINTS].
+        a: the agent.
         l: the lane to look on.
         entry: entry of that lane after which to look; -1 for the whole lane.
         front: arc length of its front bumper on that lane.
@@ -63,48 +65,38 @@ def leader(
     Returns:
         Gap [m], infinite for none; the leader's speed [m/s]; its entry.
     """
-    e = occ.what[entry, 0] if entry >= 0 else occ.head[l]
+    e = occ.entry[entry].next if entry >= 0 else occ.slot[l].head
     base = 0.0
     for _ in range(_HOPS):
         while e >= 0:
-            if occ.what[e, 2] != agent and occ.what[e, 3] != 2:
-                return base + occ.where[e, 1] - front, occ.where[e, 3], e
-            e = occ.what[e, 0]
-        base += lanes.length[l]
+            it = occ.entry[e]
+            if it.agent != a and it.reason != Reason.COMING:
+                return base + it.rear - front, it.speed, e
+            e = it.next
+        base += lanes.lane[l].length
         if base - front > LOOKAHEAD:
             break
-        l = next_lane(lanes, hints, l)
+        l = next_lane(lanes, hints, a, l)
         if l < 0:
             break
-        e = occ.head[l]
+        e = occ.slot[l].head
     return np.inf, 0.0, -1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _ends_beside_lane(lanes: Lanes, l: int) -> bool:
     """Whether a lane without successors ends beside one that goes on."""
-    for k in range(2):
-        m = lanes.side[l, k]
-        if m >= 0 and lanes.next_start[m + 1] > lanes.next_start[m]:
+    for m in (lanes.lane[l].left, lanes.lane[l].right):
+        if m >= 0 and lanes.lane[m].next_end > lanes.lane[m].next_begin:
             return True
     return False
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def follow(
-    lanes: Lanes,
-    occ: Occupancy,
-    hints: NDArray[np.int64],
-    agent: int,
-    l: int,
-    entry: int,
-    s: float,
-    half_length: float,
-    speed: float,
-    factor: float,
-    fallback: float,
+    lanes: Lanes, occ: Occupancy, hints: NDArray[np.int64], agents: Records, a: int
 ) -> float:
-    """IDM acceleration [m/s^2] behind whatever is ahead first.
+    """IDM acceleration [m/s^2] of a lane follower behind whatever is ahead first.
 
     That is: the next body; everyone who is already inside, or will sooner be inside, an
     overlap ahead with another lane; the stop line of a signal that is red, or yellow where
@@ -112,106 +104,82 @@ def follow(
     signal before which stopping would take more than `EMERGENCY` is passed.
 
     Args:
-        lanes, occ, hints, agent: as in `leader`.
-        l, entry, s: its lane, its entry there, its arc length.
-        half_length: [m].
-        speed: [m/s].
-        factor, fallback: its desired speed, as in `wish_on`.
+        lanes, occ, hints: as in `leader`.
+        agents: `AGENT` [A].
+        a: which of them.
     """
-    front = s + half_length
-    wish = wish_on(lanes, l, factor, fallback)
-    k = lanes.first[l] + min(
-        lanes.first[l + 1] - lanes.first[l] - 1, max(0, int(s / lanes.spacing[l]))
-    )
-    out = free_acceleration(speed, min(wish, lanes.sample[k, 5]))
-    e = occ.what[entry, 0]
+    me = agents[a]
+    l, s, speed = me.lane, me.s, me.speed
+    front = s + me.half_length
+    lane = lanes.lane[l]
+    wish = wish_on(lanes, l, me.factor, me.wish)
+    k = min(lane.count - 1, max(0, int(s / lane.spacing)))
+    out = free_acceleration(speed, min(wish, lanes.sample[lane.first + k].cap))
+    e = occ.entry[me.entry].next
     base = 0.0
-    curved = False
-    for _ in range(_HOPS):
-        found = False
+    for hop in range(_HOPS):
         while e >= 0:
-            if occ.what[e, 2] != agent:
-                gap = base + occ.where[e, 1] - front
-                kind = occ.what[e, 3]
-                if kind == 0:
-                    out = min(out, idm_acceleration(speed, wish, gap, occ.where[e, 3]))
-                    found = True
-                    break
+            it = occ.entry[e]
+            if it.agent != a:
+                gap = base + it.rear - front
+                if it.reason == Reason.BODY:
+                    return min(out, idm_acceleration(speed, wish, gap, it.speed))
                 until = gap / max(speed, 1.0) if gap > 0.0 else gap
-                theirs = occ.where[e, 4]
-                first = theirs < until or (theirs == until and occ.what[e, 2] < agent)
-                if first and (kind == 1 or gap > 0.0):
-                    out = min(out, idm_acceleration(speed, wish, gap - 1.0, occ.where[e, 3]))
-            e = occ.what[e, 0]
-        if found:
-            break
-        length = lanes.length[l]
+                first = it.until < until or (it.until == until and it.agent < a)
+                if first and (it.reason == Reason.CROSSING or gap > 0.0):
+                    room = gap - _BEFORE_OVERLAP
+                    out = min(out, idm_acceleration(speed, wish, room, it.speed))
+            e = it.next
+        length = lanes.lane[l].length
         if base + length - front > LOOKAHEAD:
             break
-        n = next_lane(lanes, hints, l)
+        n = next_lane(lanes, hints, a, l)
         if n < 0:
             if _ends_beside_lane(lanes, l):
                 out = min(out, idm_acceleration(speed, wish, base + length - front, 0.0))
             break
-        signal = occ.signal[n]
-        if signal >= _YELLOW:
-            room = base + lanes.stop[l] - front
-            if room > -0.5:
+        signal = occ.slot[n].signal
+        if signal >= SignalState.YELLOW:
+            room = base + lanes.lane[l].stop - front
+            if room > -_PAST_LINE:
                 needed = speed * speed / (2.0 * max(room, 1e-3))
-                bound = EMERGENCY if signal == _RED else _YELLOW_BRAKING
+                bound = EMERGENCY if signal == SignalState.RED else _YELLOW_BRAKING
                 if needed <= bound or speed < 0.5:
-                    out = min(out, idm_acceleration(speed, wish, room + _BEFORE_LINE, 0.0))
-                    break
+                    return min(out, idm_acceleration(speed, wish, room + _BEFORE_LINE, 0.0))
         base += length
         l = n
-        if not curved:
-            curved = True
-            cap = lanes.sample[lanes.first[l], 5]
-            limit = math.sqrt(cap * cap + 2.0 * _CURVE_BRAKING * max(0.0, base - s))
-            if speed > limit:
-                out = min(out, free_acceleration(speed, limit), -DECELERATION)
-        e = occ.head[l]
+        if hop == 0:
+            cap = lanes.sample[lanes.lane[l].first].cap
+            bound2 = cap * cap + 2.0 * _CURVE_BRAKING * max(0.0, base - s)
+            if speed * speed > bound2:
+                out = min(out, free_acceleration(speed, math.sqrt(bound2)), -DECELERATION)
+        e = occ.slot[l].head
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def lane_pose(lanes: Lanes, real: NDArray[np.float64], whole: NDArray[np.int64], a: int) -> None:
-    """Write the world pose of a lane follower from its arc length, offset and slope.
-
-    Args:
-        lanes: the lanes.
-        real: [A, *], whole: int64 [A, *], one scenario's agents; row `a` is changed.
-        a: the agent.
-    """
-    l = whole[a, Whole.LANE]
-    base, n = lanes.first[l], lanes.first[l + 1] - lanes.first[l]
-    u = real[a, Real.S] / lanes.spacing[l]
-    i = min(n - 2, max(0, math.floor(u)))
-    f, k = u - i, base + i
+def lane_pose(lane: Records, sample: Records, agents: Records, a: int) -> None:
+    """Write the world pose of a lane follower from its arc length, offset and slope."""
+    me = agents[a]
+    l = lane[me.lane]
+    u = me.s / l.spacing
+    i = min(l.count - 2, max(0, math.floor(u)))
+    f = u - i
     g = min(1.0, max(0.0, f))
-    p = lanes.sample[k]
-    q = lanes.sample[k + 1]
-    c, s = p[3] + g * (q[3] - p[3]), p[4] + g * (q[4] - p[4])
-    over = (f - g) * lanes.spacing[l]
-    d, slope = real[a, Real.D], real[a, Real.SLOPE]
-    real[a, Real.X] = p[0] + g * (q[0] - p[0]) + over * c - d * s
-    real[a, Real.Y] = p[1] + g * (q[1] - p[1]) + over * s + d * c
+    p, q = sample[l.first + i], sample[l.first + i + 1]
+    c, s = p.cos + g * (q.cos - p.cos), p.sin + g * (q.sin - p.sin)
+    over = (f - g) * l.spacing
+    me.x = p.x + g * (q.x - p.x) + over * c - me.d * s
+    me.y = p.y + g * (q.y - p.y) + over * s + me.d * c
+    slope = me.slope
     norm = 1.0 / math.sqrt((c * c + s * s) * (1.0 + slope * slope))
-    real[a, Real.COS] = (c - slope * s) * norm
-    real[a, Real.SIN] = (s + slope * c) * norm
-    yaw = p[2] + g * (q[2] - p[2])
-    real[a, Real.YAW] = yaw + math.atan(slope) if slope != 0.0 else yaw
+    me.cos, me.sin = (c - slope * s) * norm, (s + slope * c) * norm
+    yaw = p.yaw + g * (q.yaw - p.yaw)
+    me.yaw = yaw + math.atan(slope) if slope != 0.0 else yaw
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def move(
-    lanes: Lanes,
-    hints: NDArray[np.int64],
-    real: NDArray[np.float64],
-    whole: NDArray[np.int64],
-    a: int,
-    dt: float,
-) -> None:
+def move(lanes: Lanes, hints: NDArray[np.int64], agents: Records, a: int, dt: float) -> None:
     """Advance a lane follower by `dt` at its acceleration; at the end of its route it is gone.
 
     Across, the slope of its path relative to the lane seeks the wanted offset with bounded
@@ -220,43 +188,44 @@ def move(
 
     Args:
         lanes, hints: as in `leader`.
-        real, whole: one scenario's agents; row `a` is changed.
-        a: the agent.
+        agents: `AGENT` [A].
+        a: which of them.
         dt: [s].
     """
-    speed = real[a, Real.SPEED]
-    path, after = advance(speed, real[a, Real.ACCEL], dt)
-    real[a, Real.SPEED] = after
-    if path > 0.0:
-        slope, d = real[a, Real.SLOPE], real[a, Real.D] - real[a, Real.TARGET]
-        if d != 0.0 or slope != 0.0:
-            aim = -d / max(8.0, 1.6 * speed)
-            aim = min(_MAX_SLOPE, max(-_MAX_SLOPE, aim))
-            turn = path * min(_CURVATURE, _SIDEWAYS_ACCELERATION / max(1.0, speed * speed))
-            slope += min(turn, max(-turn, aim - slope))
-            along = path / math.sqrt(1.0 + slope * slope)
-            d += slope * along
-            path = along
-            if abs(d) < 1e-3 and abs(slope) < 1e-4:
-                d, slope = 0.0, 0.0
-            real[a, Real.SLOPE], real[a, Real.D] = slope, d + real[a, Real.TARGET]
-            if whole[a, Whole.LEFT_LANE] >= 0 and abs(d) < 1.2:
-                whole[a, Whole.LEFT_LANE] = -1
-        s = real[a, Real.S] + path
-        l = whole[a, Whole.LANE]
-        while s > lanes.length[l]:
-            n = next_lane(lanes, hints, l)
-            if n < 0:
-                if s > lanes.length[l] + real[a, Real.HALF_LENGTH]:
-                    whole[a, Whole.MODE] = Mode.GONE
-                break
-            left = whole[a, Whole.LEFT_LANE]
-            if left >= 0:
-                k = 0 if left == lanes.side[l, 0] else 1
-                whole[a, Whole.LEFT_LANE] = lanes.side[n, k]
-            whole[a, Whole.BEFORE] = l
-            s -= lanes.length[l]
-            l = n
-        whole[a, Whole.LANE] = l
-        real[a, Real.S] = s
-    lane_pose(lanes, real, whole, a)
+    me = agents[a]
+    speed = me.speed
+    path, me.speed = advance(speed, me.accel, dt)
+    if path == 0.0:
+        return
+    slope, d = me.slope, me.d - me.target
+    if me.d != 0.0 or slope != 0.0:
+        aim = -d / max(8.0, 1.6 * speed)
+        aim = min(_MAX_SLOPE, max(-_MAX_SLOPE, aim))
+        turn = path * min(_CURVATURE, _SIDEWAYS_ACCELERATION / max(1.0, speed * speed))
+        slope += min(turn, max(-turn, aim - slope))
+        lane = lanes.lane[me.lane]
+        k = lane.first + min(lane.count - 2, max(0, int(me.s / lane.spacing)))
+        bend = (lanes.sample[k + 1].yaw - lanes.sample[k].yaw) / lane.spacing
+        path /= math.sqrt(1.0 + slope * slope) * max(0.2, 1.0 - bend * me.d)
+        d += slope * path
+        if abs(d) < 1e-3 and abs(slope) < 1e-4:
+            d, slope = 0.0, 0.0
+        me.slope, me.d = slope, d + me.target
+        if me.leaving >= 0 and abs(d) < _ARRIVED:
+            me.leaving = -1
+    me.s += path
+    length = lanes.lane[me.lane].length
+    while me.s > length:
+        n = next_lane(lanes, hints, a, me.lane)
+        if n < 0:
+            if me.s > length + me.half_length:
+                me.mode = Mode.GONE
+            break
+        if me.leaving >= 0:
+            on_left = me.leaving == lanes.lane[me.lane].left
+            me.leaving = lanes.lane[n].left if on_left else lanes.lane[n].right
+        me.before = me.lane
+        me.s -= length
+        me.lane = n
+        length = lanes.lane[n].length
+    lane_pose(lanes.lane, lanes.sample, agents, a)

@@ -12,8 +12,10 @@ from roadworthy.geometry.polylines import wrap_angle
 
 if TYPE_CHECKING:
     from .lanes import Lanes
+    from .state import Records
 
 __all__ = [
+    "REACH",
     "cell_of",
     "conflicts",
     "fill_beside",
@@ -54,24 +56,22 @@ def lengths(points: NDArray[np.float64], offsets: NDArray[np.int64]) -> NDArray[
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def resample(
-    points: NDArray[np.float64],
-    offsets: NDArray[np.int64],
-    length: NDArray[np.float64],
-    first: NDArray[np.int64],
-) -> NDArray[np.float64]:
+    points: NDArray[np.float64], offsets: NDArray[np.int64], lane: Records, sample: Records
+) -> None:
     """Centrelines at even spacing, with the speed that their curves allow.
 
     The speed cap keeps lateral acceleration under 2.5 m/s^2 at every sample and lets a vehicle
     reach each slower sample braking at 1.5 m/s^2.
 
-    Returns:
-        [N, 6] in the layout of `SampleIndex`.
+    Args:
+        points: [P, 3] x, y, yaw.
+        offsets: int64 [L + 1].
+        lane: `LANE` [L].
+        sample: `SAMPLE` [N], overwritten.
     """
-    out = np.empty((first[-1], 6))
-    for l in range(len(length)):
-        n = first[l + 1] - first[l]
-        step = length[l] / (n - 1)
-        at, walked, base = offsets[l], 0.0, first[l]
+    for l in range(len(lane)):
+        n, step, base = lane[l].count, lane[l].spacing, lane[l].first
+        at, walked = offsets[l], 0.0
         yaw = points[at, 2]
         last = offsets[l + 1] - 2
         dx, dy = points[at + 1, 0] - points[at, 0], points[at + 1, 1] - points[at, 1]
@@ -85,77 +85,73 @@ def resample(
                 dx, dy = points[at + 1, 0] - points[at, 0], points[at + 1, 1] - points[at, 1]
                 piece = math.sqrt(dx * dx + dy * dy)
             f = min(1.0, (s - walked) / piece) if piece > 0.0 else 0.0
-            k = base + i
-            out[k, 0] = points[at, 0] + f * dx
-            out[k, 1] = points[at, 1] + f * dy
-            out[k, 2] = yaw + f * wrap_angle(points[at + 1, 2] - points[at, 2])
-            out[k, 3], out[k, 4] = math.cos(out[k, 2]), math.sin(out[k, 2])
+            p = sample[base + i]
+            p.x = points[at, 0] + f * dx
+            p.y = points[at, 1] + f * dy
+            p.yaw = yaw + f * wrap_angle(points[at + 1, 2] - points[at, 2])
+            p.cos, p.sin = math.cos(p.yaw), math.sin(p.yaw)
+            p.left, p.right = np.nan, np.nan
         for i in range(n - 1, -1, -1):
             k = base + i
             a, b = max(base, k - 1), min(base + n - 1, k + 1)
-            bend = abs(out[b, 2] - out[a, 2]) / max(1e-6, (b - a) * step)
+            bend = abs(sample[b].yaw - sample[a].yaw) / max(1e-6, (b - a) * step)
             cap = min(_FASTEST, math.sqrt(_CURVE_ACCELERATION / max(bend, 1e-9)))
             if i < n - 1:
-                cap = min(cap, math.sqrt(out[k + 1, 5] ** 2 + 2.0 * _CURVE_BRAKING * step))
-            out[k, 5] = cap
-    return out
+                after = sample[k + 1].cap
+                cap = min(cap, math.sqrt(after * after + 2.0 * _CURVE_BRAKING * step))
+            sample[k].cap = cap
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def mean_width(
-    ring: NDArray[np.float64], offsets: NDArray[np.int64], length: NDArray[np.float64]
+    ring: NDArray[np.float64], offsets: NDArray[np.int64], lane: Records
 ) -> NDArray[np.float64]:
-    """Area over length of each lane [m]."""
-    out = np.zeros(len(length))
-    for l in range(len(length)):
+    """Area of each lane's polygon over the lane's length [m]."""
+    out = np.zeros(len(lane))
+    for l in range(len(lane)):
         a, b = offsets[l], offsets[l + 1]
         area = 0.0
         for i in range(a, b):
             j = i + 1 if i + 1 < b else a
             area += (ring[i, 0] - ring[a, 0]) * (ring[j, 1] - ring[a, 1])
             area -= (ring[j, 0] - ring[a, 0]) * (ring[i, 1] - ring[a, 1])
-        out[l] = 0.5 * abs(area) / length[l]
+        out[l] = 0.5 * abs(area) / lane[l].length
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def straightest(
-    first: NDArray[np.int64],
-    sample: NDArray[np.float64],
-    next_start: NDArray[np.int64],
-    next_lane: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Per lane the successor whose end points least away from the lane's end, -1 for none."""
-    out = np.full(len(first) - 1, -1, np.int64)
-    for l in range(len(out)):
+def straightest(lane: Records, sample: Records, link: NDArray[np.int64]) -> None:
+    """Write `straight`: the successor whose end points least away from the lane's end."""
+    for l in range(len(lane)):
         best = np.inf
-        for k in range(next_start[l], next_start[l + 1]):
-            n = next_lane[k]
-            turn = wrap_angle(sample[first[n], 2] - sample[first[l + 1] - 1, 2])
-            turn = abs(turn + sample[first[n + 1] - 1, 2] - sample[first[n], 2])
-            if turn < best:
-                best, out[l] = turn, n
-    return out
+        lane[l].straight = -1
+        end = sample[lane[l].first + lane[l].count - 1].yaw
+        for k in range(lane[l].next_begin, lane[l].next_end):
+            n = link[k]
+            begin = sample[lane[n].first].yaw
+            turn = wrap_angle(begin - end) + sample[lane[n].first + lane[n].count - 1].yaw - begin
+            if abs(turn) < best:
+                best = abs(turn)
+                lane[l].straight = n
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def fill_grid(
-    first: NDArray[np.int64],
-    sample: NDArray[np.float64],
-    x0: float,
-    y0: float,
-    cell: float,
-    nx: int,
-    ny: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    lane: Records, sample: Records, place: Records
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For every cell the lanes within `REACH` of it, and their samples nearest its centre.
 
+    Args:
+        lane, sample: of one map.
+        place: `MAP` [1].
+
     Returns:
-        CSR starts int64 [nx * ny + 1], lanes and samples.
+        First item of each cell, int64 [nx * ny + 1]; lanes and samples, int64 [I, 2].
     """
+    x0, y0, cell = place[0].x0, place[0].y0, 1.0 / place[0].inverse
+    nx, ny = place[0].nx, place[0].ny
     start = np.zeros(nx * ny + 1, np.int64)
-    lane = np.empty(0, np.int64)
-    near = np.empty(0, np.int64)
+    near = np.empty((0, 2), np.int64)
     fill = np.empty(0, np.int64)
     best = np.empty(nx * ny)
     stamp = np.full(nx * ny, -1, np.int64)
@@ -163,13 +159,13 @@ def fill_grid(
         if turn == 1:
             for c in range(nx * ny):
                 start[c + 1] += start[c]
-            lane = np.empty(start[-1], np.int64)
-            near = np.empty(start[-1], np.int64)
+            near = np.empty((start[-1], 2), np.int64)
             fill = start[:-1].copy()
             stamp[:] = -1
-        for l in range(len(first) - 1):
-            for k in range(first[l], first[l + 1]):
-                x, y = sample[k, 0] - x0, sample[k, 1] - y0
+        for l in range(len(lane)):
+            for k in range(lane[l].count):
+                p = sample[lane[l].first + k]
+                x, y = p.x - x0, p.y - y0
                 for j in range(int((y - REACH) / cell), int((y + REACH) / cell) + 1):
                     gap_y = max(0.0, j * cell - y, y - (j + 1) * cell)
                     for i in range(int((x - REACH) / cell), int((x + REACH) / cell) + 1):
@@ -188,175 +184,174 @@ def fill_grid(
                             stamp[c] = l
                             fill[c] += 1
                             best[c] = np.inf
-                            lane[fill[c] - 1] = l
+                            near[fill[c] - 1, 0] = l
                         if d < best[c]:
                             best[c] = d
-                            near[fill[c] - 1] = k - first[l]
-    return start, lane, near
+                            near[fill[c] - 1, 1] = k
+    return start, near
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def cell_of(lanes: Lanes, m: int, x: float, y: float) -> int:
-    """Position in `cell_start` of the cell of map `m` that holds a point, -1 outside its grid."""
-    inverse = lanes.grid[m, 2]
-    fx, fy = (x - lanes.grid[m, 0]) * inverse, (y - lanes.grid[m, 1]) * inverse
-    nx, ny = lanes.grid_shape[m, 0], lanes.grid_shape[m, 1]
-    if not (0.0 <= fx < nx and 0.0 <= fy < ny):
+    """Position in `cell` of the cell of map `m` that holds a point, -1 outside its grid."""
+    place = lanes.map[m]
+    fx, fy = (x - place.x0) * place.inverse, (y - place.y0) * place.inverse
+    if not (0.0 <= fx < place.nx and 0.0 <= fy < place.ny):
         return -1
-    return lanes.grid_shape[m, 2] + int(fy) * nx + int(fx)
+    return place.first_cell + int(fy) * place.nx + int(fx)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def project(lanes: Lanes, l: int, near: int, x: float, y: float) -> tuple[float, float, float]:
-    """Arc length, signed lateral offset (left positive) and lane yaw at a point.
+def project(
+    lane: Records, sample: Records, l: int, near: int, x: float, y: float
+) -> tuple[float, float, float, float]:
+    """Arc length, signed lateral offset (left positive) and lane direction at a point.
 
     Walks along tangents from sample `near`; the arc length runs on beyond the lane's ends
-    along its end tangents. Inverse of `pose_at` in motion.
+    along its end tangents. Inverse of `lane_pose`.
 
     Args:
-        lanes: the lanes.
+        lane, sample: of the lanes.
         l: which of them.
         near: a sample of it, counted from its start, not far from the point.
         x, y: the point [m].
+
+    Returns:
+        Arc length, offset, cosine and sine of the lane's yaw there.
     """
-    base, n = lanes.first[l], lanes.first[l + 1] - lanes.first[l]
-    step = lanes.spacing[l]
-    sample = lanes.sample
-    i = near
+    base, n, step = lane[l].first, lane[l].count, lane[l].spacing
+    i = min(n - 1, max(0, near))
     along = 0.0
     for _ in range(8):
-        k = base + i
-        along = (x - sample[k, 0]) * sample[k, 3] + (y - sample[k, 1]) * sample[k, 4]
-        move = math.floor(along / step + 0.5)
-        j = min(n - 1, max(0, i + move))
+        p = sample[base + i]
+        along = (x - p.x) * p.cos + (y - p.y) * p.sin
+        j = min(n - 1, max(0, i + math.floor(along / step + 0.5)))
         if j == i:
             break
         i = j
     s = i * step + along
+    i = min(n - 2, max(0, math.floor(s / step)))
+    p, q = sample[base + i], sample[base + i + 1]
+    d, c, t = 0.0, 1.0, 0.0
     for _ in range(2):
-        i = min(n - 2, max(0, math.floor(s / step)))
-        k = base + i
-        f = s / step - i
-        g = min(1.0, max(0.0, f))
-        c = sample[k, 3] + g * (sample[k + 1, 3] - sample[k, 3])
-        t = sample[k, 4] + g * (sample[k + 1, 4] - sample[k, 4])
-        dx = x - sample[k, 0] - g * (sample[k + 1, 0] - sample[k, 0])
-        dy = y - sample[k, 1] - g * (sample[k + 1, 1] - sample[k, 1])
+        g = min(1.0, max(0.0, s / step - i))
+        c, t = p.cos + g * (q.cos - p.cos), p.sin + g * (q.sin - p.sin)
+        dx, dy = x - p.x - g * (q.x - p.x), y - p.y - g * (q.y - p.y)
         s = (i + g) * step + dx * c + dy * t
-    yaw = sample[k, 2] + g * (sample[k + 1, 2] - sample[k, 2])
-    return s, dy * c - dx * t, yaw
+        d = dy * c - dx * t
+    return s, d, c, t
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def fill_beside(lanes: Lanes) -> None:
-    """Write `Lanes.beside`: the arc length of every sample on its neighbours."""
-    for l in range(len(lanes.length)):
-        for k in range(2):
-            m = lanes.side[l, k]
+    """Write `left` and `right` of every sample: its arc length on the neighbours."""
+    lane, sample = lanes.lane, lanes.sample
+    for l in range(len(lane)):
+        for side in range(2):
+            m = lane[l].left if side == 0 else lane[l].right
             if m < 0:
                 continue
-            base = lanes.first[l]
+            origin = sample[lane[l].first]
             near, best = 0, np.inf
-            for j in range(lanes.first[m], lanes.first[m + 1]):
-                dx = lanes.sample[j, 0] - lanes.sample[base, 0]
-                dy = lanes.sample[j, 1] - lanes.sample[base, 1]
-                if dx * dx + dy * dy < best:
-                    best, near = dx * dx + dy * dy, j - lanes.first[m]
-            for i in range(base, lanes.first[l + 1]):
-                s, d, _ = project(lanes, m, near, lanes.sample[i, 0], lanes.sample[i, 1])
-                last = lanes.first[m + 1] - lanes.first[m] - 1
-                near = min(last, max(0, int(s / lanes.spacing[m])))
-                if -1.0 <= s <= lanes.length[m] + 1.0 and abs(d) < 8.0:
-                    lanes.beside[i, k] = min(lanes.length[m], max(0.0, s))
+            for j in range(lane[m].count):
+                p = sample[lane[m].first + j]
+                d = (p.x - origin.x) ** 2 + (p.y - origin.y) ** 2
+                if d < best:
+                    best, near = d, j
+            for i in range(lane[l].count):
+                p = sample[lane[l].first + i]
+                s, d, _, _ = project(lane, sample, m, near, p.x, p.y)
+                near = int(s / lane[m].spacing)
+                if -1.0 <= s <= lane[m].length + 1.0 and abs(d) < 8.0:
+                    at = min(lane[m].length, max(0.0, s))
+                    if side == 0:
+                        p.left = at
+                    else:
+                        p.right = at
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def place_stop_line(lanes: Lanes, l: int, x: float, y: float) -> None:
     """Move a lane's stopping point to where a stop line through (x, y) crosses it."""
+    lane, sample = lanes.lane, lanes.sample
     near, best = 0, np.inf
-    for k in range(lanes.first[l], lanes.first[l + 1]):
-        d = (lanes.sample[k, 0] - x) ** 2 + (lanes.sample[k, 1] - y) ** 2
+    for k in range(lane[l].count):
+        p = sample[lane[l].first + k]
+        d = (p.x - x) ** 2 + (p.y - y) ** 2
         if d < best:
-            best, near = d, k - lanes.first[l]
-    s, d, _ = project(lanes, l, near, x, y)
-    if abs(d) < 3.0 * lanes.half_width[l] and s > 0.5 * lanes.length[l]:
-        lanes.stop[l] = min(s, lanes.length[l])
+            best, near = d, k
+    s, d, _, _ = project(lane, sample, l, near, x, y)
+    if abs(d) < 3.0 * lane[l].half_width and s > 0.5 * lane[l].length:
+        lane[l].stop = min(s, lane[l].length)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _linked(start: NDArray[np.int64], lane: NDArray[np.int64], a: int, b: int) -> bool:
-    for k in range(start[a], start[a + 1]):  # noqa: SIM110 (numba has no generators here)
-        if lane[k] == b:
+def _follows(lanes: Lanes, l: int, m: int) -> bool:
+    for k in range(lanes.lane[l].next_begin, lanes.lane[l].next_end):
+        if lanes.link[k] == m:
             return True
     return False
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _kind(lanes: Lanes, l: int, m: int, s: float, t: float, turn: float) -> int:
+def _kind(lanes: Lanes, l: int, m: int, s: float, t: float, aligned: float) -> int:
     """`Conflict` of an overlap that begins at s on lane l and t on lane m."""
-    if math.cos(turn) < 0.6:
+    if aligned < 0.6:
         return 0
-    a, b = lanes.first[l], lanes.first[m]
-    gap = math.hypot(
-        lanes.sample[a, 0] - lanes.sample[b, 0], lanes.sample[a, 1] - lanes.sample[b, 1]
-    )
-    if s < 2.0 and t < 4.0 and gap < 2.0:
+    a, b = lanes.sample[lanes.lane[l].first], lanes.sample[lanes.lane[m].first]
+    if s < 2.0 and t < 4.0 and (a.x - b.x) ** 2 + (a.y - b.y) ** 2 < 4.0:
         return 2
     return 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def conflicts(
-    lanes: Lanes,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8], NDArray[np.float64]]:
+def conflicts(lanes: Lanes, rows: Records) -> Records:
     """Stretches of lanes whose corridors overlap those of other lanes (one map).
 
     Successors and predecessors do not count; declared neighbours only where they come nearer
-    than three quarters of `OVERLAP`.
+    than three quarters of `OVERLAP`. Writes where each lane's conflicts begin and end.
+
+    Args:
+        lanes: of one map.
+        rows: `CONFLICT`, any number of them; overwritten.
 
     Returns:
-        `conflict_start`, `conflict_lane`, `conflict_kind`, `conflict` of `Lanes`.
+        `CONFLICT` [C].
     """
-    count = len(lanes.length)
-    start = np.zeros(count + 1, np.int64)
-    other, kind = np.empty(64, np.int64), np.empty(64, np.int8)
-    rows = np.empty((64, 4))
-    run = np.full(count, -1, np.int64)
-    seen = np.full(count, -10, np.int64)
+    lane, sample = lanes.lane, lanes.sample
+    run = np.full(len(lane), -1, np.int64)
+    seen = np.full(len(lane), -10, np.int64)
     used = 0
-    for l in range(count):
+    for l in range(len(lane)):
         begin = used
-        for i in range(lanes.first[l + 1] - lanes.first[l]):
-            k = lanes.first[l] + i
-            x, y = lanes.sample[k, 0], lanes.sample[k, 1]
-            cell = cell_of(lanes, 0, x, y)
-            for e in range(lanes.cell_start[cell], lanes.cell_start[cell + 1]):
-                m = lanes.cell_lane[e]
+        lane[l].conflict_begin = begin
+        for i in range(lane[l].count):
+            p = sample[lane[l].first + i]
+            cell = cell_of(lanes, 0, p.x, p.y)
+            for e in range(lanes.cell[cell], lanes.cell[cell + 1]):
+                m = lanes.item[e].lane
                 if m == l:
                     continue
-                s, d, yaw = project(lanes, m, lanes.cell_sample[e], x, y)
-                beside = m == lanes.side[l, 0] or m == lanes.side[l, 1]
+                s, d, c, t = project(lane, sample, m, lanes.item[e].sample, p.x, p.y)
+                beside = m == lane[l].left or m == lane[l].right
                 if abs(d) >= (0.75 * OVERLAP if beside else OVERLAP):
                     continue
-                if not -1.0 <= s <= lanes.length[m] + 1.0:
+                if not -1.0 <= s <= lane[m].length + 1.0:
                     continue
+                at = i * lane[l].spacing
                 if run[m] >= begin and i - seen[m] <= 2:
-                    rows[run[m], 1], rows[run[m], 3] = i * lanes.spacing[l], s
+                    rows[run[m]].end, rows[run[m]].other_end = at, s
                     seen[m] = i
                     continue
-                if _linked(lanes.next_start, lanes.next_lane, l, m) or _linked(
-                    lanes.next_start, lanes.next_lane, m, l
-                ):
+                if _follows(lanes, l, m) or _follows(lanes, m, l):
                     continue
-                if used == len(other):
-                    other = np.concatenate((other, np.empty(used, np.int64)))
-                    kind = np.concatenate((kind, np.empty(used, np.int8)))
-                    rows = np.concatenate((rows, np.empty((used, 4))))
-                at = i * lanes.spacing[l]
-                other[used] = m
-                kind[used] = _kind(lanes, l, m, at, s, lanes.sample[k, 2] - yaw)
-                rows[used, 0], rows[used, 1], rows[used, 2], rows[used, 3] = at, at, s, s
+                if used == len(rows):
+                    rows = np.concatenate((rows, rows))
+                rows[used].lane = m
+                rows[used].kind = _kind(lanes, l, m, at, s, p.cos * c + p.sin * t)
+                rows[used].begin, rows[used].end = at, at
+                rows[used].other_begin, rows[used].other_end = s, s
                 run[m], seen[m] = used, i
                 used += 1
-        start[l + 1] = used
-    return start, other[:used].copy(), kind[:used].copy(), rows[:used].copy()
+        lane[l].conflict_end = used
+    return rows[:used].copy()

@@ -1,7 +1,8 @@
 """Lanes packed for kernels: evenly spaced centrelines, topology, conflicts and a lookup grid.
 
 A `RoadMap` becomes `Lanes` once (`lanes_of`, cached by content hash); `pack` puts the maps of a
-batch end to end. Lane indices inside a pack are global: map m's lane l is `lane_base[m] + l`.
+batch end to end. Lane indices inside a pack are global: map m's lane l is
+`map[m].lane_begin + l`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from roadworthy.scenario import RoadMap
 
 from . import lane_kernels as kernels
+from .state import Records
 
-__all__ = ["Conflict", "Lanes", "SampleIndex", "lanes_of", "pack"]
+__all__ = ["CONFLICT", "ITEM", "LANE", "MAP", "SAMPLE", "Conflict", "Lanes", "lanes_of", "pack"]
 
 SPACING = 1.0
 """Wanted distance between samples of a centreline [m]; each lane rounds it to fit its length."""
@@ -27,16 +29,76 @@ CELL = 4.0
 _MAX_CELLS = 2_000_000
 _MAPS_KEPT = 64
 
+LANE = np.dtype(
+    [
+        ("first", np.int64),  # its first sample
+        ("count", np.int64),  # samples, at least 2
+        ("spacing", np.float64),  # between them [m]
+        ("length", np.float64),  # [m]
+        ("half_width", np.float64),  # [m]
+        ("limit", np.float64),  # speed limit [m/s], NaN for none
+        ("stop", np.float64),  # arc length at which to stop before its end
+        ("kind", np.int64),  # LaneKind
+        ("left", np.int64),  # neighbours, -1 for none
+        ("right", np.int64),
+        ("straight", np.int64),  # the successor that turns least, -1 for none
+        ("next_begin", np.int64),  # its successors in `link`
+        ("next_end", np.int64),
+        ("prev_begin", np.int64),  # its predecessors in `link`
+        ("prev_end", np.int64),
+        ("conflict_begin", np.int64),  # its rows of `conflict`
+        ("conflict_end", np.int64),
+    ],
+    align=True,
+)
+"""One lane. Arc lengths s [m] run along its centreline from its start."""
 
-class SampleIndex(IntEnum):
-    """Columns of `Lanes.sample`. `CAP` is the speed [m/s] that curves at and ahead allow."""
+SAMPLE = np.dtype(
+    [
+        ("x", np.float64),
+        ("y", np.float64),
+        ("yaw", np.float64),  # unwrapped within a lane
+        ("cos", np.float64),
+        ("sin", np.float64),
+        ("cap", np.float64),  # speed that the curves here and ahead allow [m/s]
+        ("left", np.float64),  # arc length on the left neighbour, NaN where it does not reach
+        ("right", np.float64),
+    ],
+    align=True,
+)
+"""One sample of a centreline, world frame."""
 
-    X = 0
-    Y = 1
-    YAW = 2
-    COS = 3
-    SIN = 4
-    CAP = 5
+CONFLICT = np.dtype(
+    [
+        ("lane", np.int64),  # the other lane
+        ("kind", np.int64),  # Conflict
+        ("begin", np.float64),  # arc lengths of the overlap on this lane
+        ("end", np.float64),
+        ("other_begin", np.float64),  # arc lengths on the other lane that belong to those
+        ("other_end", np.float64),
+    ],
+    align=True,
+)
+"""A stretch of a lane whose corridor overlaps that of another."""
+
+MAP = np.dtype(
+    [
+        ("x0", np.float64),  # lower left corner of its grid [m]
+        ("y0", np.float64),
+        ("inverse", np.float64),  # 1 / cell side [1/m]
+        ("nx", np.int64),  # cells
+        ("ny", np.int64),
+        ("first_cell", np.int64),  # in `cell`
+        ("lane_begin", np.int64),
+        ("lane_end", np.int64),
+    ],
+    align=True,
+)
+"""One map."""
+
+ITEM = np.dtype([("lane", np.int64), ("sample", np.int64)], align=True)
+"""A lane that comes near a grid cell, and its sample (counted from the lane's start) nearest
+the cell's centre."""
 
 
 class Conflict(IntEnum):
@@ -48,59 +110,25 @@ class Conflict(IntEnum):
 
 
 class Lanes(NamedTuple):
-    """L lanes of M maps. Arc lengths s [m] run along a lane's centreline from its start.
+    """Lanes of one or more maps.
 
     Attributes:
-        lane_base: int64 [M + 1], first lane of each map.
-        first: int64 [L + 1], first sample of each lane.
-        sample: [N, 6] `SampleIndex`; yaw is unwrapped within a lane.
-        spacing, length, half_width: [L] metres.
-        limit: [L] speed limit [m/s], NaN for none.
-        kind: int8 [L], `LaneKind`.
-        stop: [L] arc length at which to stop before the lane's end.
-        side: int64 [L, 2], left and right neighbour, -1 for none.
-        beside: [N, 2], a sample's arc length on the left and right neighbour, NaN where
-            the neighbour does not reach.
-        next_start, next_lane: CSR of successors.
-        straight: int64 [L], the successor that turns least, -1 for none.
-        prev_start, prev_lane: CSR of predecessors.
-        conflict_start: int64 [L + 1], rows of the next three that belong to a lane.
-        conflict_lane: int64 [C], the other lane.
-        conflict_kind: int8 [C], `Conflict`.
-        conflict: [C, 4], where the overlap begins and ends on this lane, and the arc lengths
-            on the other lane that belong to those two.
-        grid: [M, 3], lower left corner [m] and 1 / cell side of each map's grid.
-        grid_shape: int64 [M, 3], cells in x, cells in y, first entry in `cell_start`.
-        cell_start: CSR over cells of the next two.
-        cell_lane, cell_sample: lanes that come near a cell and, of each, the sample (counted
-            from the lane's start) nearest the cell's centre.
+        map: `MAP` [M].
+        lane: `LANE` [L].
+        sample: `SAMPLE` [N], lane after lane.
+        link: int64, successors and predecessors of all lanes.
+        conflict: `CONFLICT` [C].
+        cell: int64, first item of each grid cell, one more entry than cells per map.
+        item: `ITEM` [I].
     """
 
-    lane_base: NDArray[np.int64]
-    first: NDArray[np.int64]
-    sample: NDArray[np.float64]
-    spacing: NDArray[np.float64]
-    length: NDArray[np.float64]
-    half_width: NDArray[np.float64]
-    limit: NDArray[np.float64]
-    kind: NDArray[np.int8]
-    stop: NDArray[np.float64]
-    side: NDArray[np.int64]
-    beside: NDArray[np.float64]
-    next_start: NDArray[np.int64]
-    next_lane: NDArray[np.int64]
-    straight: NDArray[np.int64]
-    prev_start: NDArray[np.int64]
-    prev_lane: NDArray[np.int64]
-    conflict_start: NDArray[np.int64]
-    conflict_lane: NDArray[np.int64]
-    conflict_kind: NDArray[np.int8]
-    conflict: NDArray[np.float64]
-    grid: NDArray[np.float64]
-    grid_shape: NDArray[np.int64]
-    cell_start: NDArray[np.int64]
-    cell_lane: NDArray[np.int64]
-    cell_sample: NDArray[np.int64]
+    map: Records
+    lane: Records
+    sample: Records
+    link: NDArray[np.int64]
+    conflict: Records
+    cell: NDArray[np.int64]
+    item: Records
 
 
 _cache: OrderedDict[str, Lanes] = OrderedDict()
@@ -126,141 +154,87 @@ def pack(parts: Sequence[Lanes]) -> Lanes:
     """Lanes of several maps end to end. A single part is returned as it is."""
     if len(parts) == 1:
         return parts[0]
-    lane, sample, conflict, cell, entry = (
-        np.concatenate([[0], np.cumsum([count(p) for p in parts])]).astype(np.int64)
-        for count in (
-            lambda p: len(p.length),
-            lambda p: len(p.sample),
-            lambda p: len(p.conflict),
-            lambda p: len(p.cell_start),
-            lambda p: len(p.cell_lane),
-        )
-    )
-
-    def join(name: str) -> NDArray:
-        return np.concatenate([getattr(p, name) for p in parts])
-
-    def shift(name: str, by: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.concatenate(
-            [
-                np.where(getattr(p, name) < 0, -1, getattr(p, name) + b)
-                for p, b in zip(parts, by, strict=False)
-            ]
-        )
-
-    def csr(name: str, values: str | None, by: NDArray[np.int64] | None = None) -> NDArray:
-        if by is None:
-            by = np.concatenate([[0], np.cumsum([len(getattr(p, values)) for p in parts])])
-        starts = [getattr(p, name)[:-1] + b for p, b in zip(parts, by, strict=False)]
-        return np.concatenate([*starts, by[-1:]]).astype(np.int64)
-
-    shape = join("grid_shape")
-    shape[:, 2] = cell[:-1]
-    return Lanes(
-        lane_base=lane,
-        first=csr("first", None, sample),
-        sample=join("sample"),
-        spacing=join("spacing"),
-        length=join("length"),
-        half_width=join("half_width"),
-        limit=join("limit"),
-        kind=join("kind"),
-        stop=join("stop"),
-        side=shift("side", lane),
-        beside=join("beside"),
-        next_start=csr("next_start", "next_lane"),
-        next_lane=shift("next_lane", lane),
-        straight=shift("straight", lane),
-        prev_start=csr("prev_start", "prev_lane"),
-        prev_lane=shift("prev_lane", lane),
-        conflict_start=csr("conflict_start", None, conflict),
-        conflict_lane=shift("conflict_lane", lane),
-        conflict_kind=join("conflict_kind"),
-        conflict=join("conflict"),
-        grid=join("grid"),
-        grid_shape=shape,
-        cell_start=np.concatenate([p.cell_start + b for p, b in zip(parts, entry, strict=False)]),
-        cell_lane=shift("cell_lane", lane),
-        cell_sample=join("cell_sample"),
-    )
+    moved: list[Lanes] = []
+    maps = lanes = samples = links = conflicts = cells = items = 0
+    for part in parts:
+        p = Lanes(*(array.copy() for array in part))
+        p.map["first_cell"] += cells
+        p.map["lane_begin"] += lanes
+        p.map["lane_end"] += lanes
+        p.lane["first"] += samples
+        for field in ("left", "right", "straight"):
+            p.lane[field] += np.where(p.lane[field] < 0, 0, lanes)
+        for field in ("next_begin", "next_end", "prev_begin", "prev_end"):
+            p.lane[field] += links
+        for field in ("conflict_begin", "conflict_end"):
+            p.lane[field] += conflicts
+        p.link[:] += lanes
+        p.conflict["lane"] += lanes
+        p.cell[:] += items
+        p.item["lane"] += lanes
+        moved.append(p)
+        maps, lanes, samples = maps + len(p.map), lanes + len(p.lane), samples + len(p.sample)
+        links, conflicts = links + len(p.link), conflicts + len(p.conflict)
+        cells, items = cells + len(p.cell), items + len(p.item)
+    return Lanes(*(np.concatenate(arrays) for arrays in zip(*moved, strict=True)))
 
 
 def _build(road_map: RoadMap) -> Lanes:
     centre, count = road_map.lane_centreline, len(road_map.lane_centreline)
     points = np.ascontiguousarray(centre.values, np.float64)
-    length = kernels.lengths(points, centre.offsets)
-    intervals = np.maximum(1, np.rint(length / SPACING)).astype(np.int64)
-    first = np.concatenate([[0], np.cumsum(intervals + 1)]).astype(np.int64)
-    sample = kernels.resample(points, centre.offsets, length, first)
-    next_start, next_lane = _csr(road_map.lane_successors.offsets, road_map.lane_successors.values)
-    prev_start, prev_lane = _transpose(next_start, next_lane, count)
-    side = np.stack([road_map.lane_left, road_map.lane_right], axis=1).astype(np.int64)
+    lane = np.zeros(count, LANE)
+    lane["length"] = kernels.lengths(points, centre.offsets)
+    intervals = np.maximum(1, np.rint(lane["length"] / SPACING)).astype(np.int64)
+    lane["count"] = intervals + 1
+    lane["first"] = np.cumsum(lane["count"]) - lane["count"]
+    lane["spacing"] = lane["length"] / intervals
+    lane["stop"] = lane["length"]
+    lane["limit"] = road_map.lane_speed_limit
+    lane["kind"] = road_map.lane_kind
+    lane["left"], lane["right"] = road_map.lane_left, road_map.lane_right
+    polygon = road_map.lane_polygon
     width = kernels.mean_width(
-        np.ascontiguousarray(road_map.lane_polygon.values, np.float64),
-        road_map.lane_polygon.offsets,
-        length,
+        np.ascontiguousarray(polygon.values, np.float64), polygon.offsets, lane
     )
-    lanes = Lanes(
-        lane_base=np.array([0, count], np.int64),
-        first=first,
-        sample=sample,
-        spacing=length / intervals,
-        length=length,
-        half_width=np.clip(0.5 * width, 0.75, 3.0),
-        limit=np.ascontiguousarray(road_map.lane_speed_limit, np.float64),
-        kind=np.ascontiguousarray(road_map.lane_kind, np.int8),
-        stop=length.copy(),
-        side=np.ascontiguousarray(side.reshape(-1, 2)),
-        beside=np.full((len(sample), 2), np.nan),
-        next_start=next_start,
-        next_lane=next_lane,
-        straight=kernels.straightest(first, sample, next_start, next_lane),
-        prev_start=prev_start,
-        prev_lane=prev_lane,
-        conflict_start=np.zeros(count + 1, np.int64),
-        conflict_lane=np.zeros(0, np.int64),
-        conflict_kind=np.zeros(0, np.int8),
-        conflict=np.zeros((0, 4)),
-        **_grid(first, sample),
-    )
+    lane["half_width"] = np.clip(0.5 * width, 0.75, 3.0)
+    sample = np.zeros(int(lane["count"].sum()), SAMPLE)
+    kernels.resample(points, centre.offsets, lane, sample)
+    link = _links(road_map, lane)
+    kernels.straightest(lane, sample, link)
+    place, cell, item = _grid(lane, sample)
+    lanes = Lanes(place, lane, sample, link, np.zeros(0, CONFLICT), cell, item)
     kernels.fill_beside(lanes)
-    for line, lane in zip(road_map.stop_line, road_map.stop_line_lane, strict=True):
-        kernels.place_stop_line(lanes, int(lane), *(float(v) for v in line.mean(axis=0)))
-    start, other, kind, overlap = kernels.conflicts(lanes)
-    return lanes._replace(
-        conflict_start=start, conflict_lane=other, conflict_kind=kind, conflict=overlap
-    )
+    for line, l in zip(road_map.stop_line, road_map.stop_line_lane, strict=True):
+        kernels.place_stop_line(lanes, int(l), *(float(v) for v in line.mean(axis=0)))
+    return lanes._replace(conflict=kernels.conflicts(lanes, np.zeros(64, CONFLICT)))
 
 
-def _csr(offsets: NDArray, values: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return np.ascontiguousarray(offsets, np.int64), np.ascontiguousarray(values, np.int64)
+def _links(road_map: RoadMap, lane: Records) -> NDArray[np.int64]:
+    """Successors and predecessors in one array; writes where each lane's begin and end."""
+    successors = road_map.lane_successors
+    start, after = successors.offsets, np.asarray(successors.values, np.int64)
+    lane["next_begin"], lane["next_end"] = start[:-1], start[1:]
+    origin = np.repeat(np.arange(len(lane)), np.diff(start))
+    order = np.argsort(after, kind="stable")
+    ends = len(after) + np.cumsum(np.bincount(after, minlength=len(lane)))
+    lane["prev_end"] = ends
+    lane["prev_begin"] = np.concatenate([[len(after)], ends[:-1]])[: len(lane)]
+    return np.concatenate([after, origin[order]]).astype(np.int64)
 
 
-def _transpose(
-    start: NDArray[np.int64], lane: NDArray[np.int64], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """CSR of the reversed edges."""
-    origin = np.repeat(np.arange(count), np.diff(start))
-    order = np.argsort(lane, kind="stable")
-    out = np.zeros(count + 1, np.int64)
-    np.cumsum(np.bincount(lane, minlength=count), out=out[1:])
-    return out, origin[order].astype(np.int64)
-
-
-def _grid(first: NDArray[np.int64], sample: NDArray[np.float64]) -> dict[str, NDArray]:
+def _grid(lane: Records, sample: Records) -> tuple[Records, NDArray[np.int64], Records]:
+    """The `MAP`, cells and items of one map."""
     cell = CELL
-    low = sample[:, :2].min(axis=0, initial=np.inf) - kernels.REACH - cell
-    high = sample[:, :2].max(axis=0, initial=-np.inf) + kernels.REACH + cell
-    if len(sample) == 0:
-        low, high = np.zeros(2), np.ones(2)
+    low, high = np.zeros(2), np.ones(2)
+    if len(sample):
+        xy = np.stack([sample["x"], sample["y"]])
+        low = xy.min(axis=1) - kernels.REACH - cell
+        high = xy.max(axis=1) + kernels.REACH + cell
     while np.prod(np.ceil((high - low) / cell)) > _MAX_CELLS:
         cell *= 1.5
     nx, ny = (int(n) for n in np.ceil((high - low) / cell))
-    start, lane, near = kernels.fill_grid(first, sample, low[0], low[1], cell, nx, ny)
-    return {
-        "grid": np.array([[low[0], low[1], 1.0 / cell]]),
-        "grid_shape": np.array([[nx, ny, 0]], np.int64),
-        "cell_start": start,
-        "cell_lane": lane,
-        "cell_sample": near,
-    }
+    place = np.array([(low[0], low[1], 1.0 / cell, nx, ny, 0, 0, len(lane))], MAP)
+    start, near = kernels.fill_grid(lane, sample, place)
+    item = np.zeros(len(near), ITEM)
+    item["lane"], item["sample"] = near[:, 0], near[:, 1]
+    return place, start, item

@@ -21,12 +21,12 @@ from roadworthy.scenario import LaneKind
 from .following import leader, wish_on
 from .idm import idm_acceleration
 from .lane_kernels import project
-from .occupancy import hinted, insert, next_lane
-from .state import Real, Whole
+from .occupancy import Reason, hinted, insert, next_lane
 
 if TYPE_CHECKING:
     from .lanes import Lanes
     from .occupancy import Occupancy
+    from .state import Records
 
 __all__ = ["POLITENESS", "REST_STEPS", "SAFE_DECELERATION", "THRESHOLD", "change_lane"]
 
@@ -41,9 +41,11 @@ REST_STEPS = 50
 _LANE_ENDS = 2.0
 _OFF_ROUTE = 0.5
 _MIN_GAP = 1.0
+_MIN_SPEED = 1.0
 _FOLLOWER_RANGE = 60.0
-
-_KIND_LANE = int(LaneKind.LANE)
+_ROOM_TIME = 2.5
+_ROOM = 15.0
+_EGO_WISH = 15.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -55,34 +57,59 @@ def _behind(lanes: Lanes, occ: Occupancy, l: int, s: float) -> tuple[float, int]
         for none within 60 m.
     """
     found = -1
-    e = occ.head[l]
-    while e >= 0 and occ.where[e, 0] <= s:
-        if occ.what[e, 3] != 2:
+    e = occ.slot[l].head
+    while e >= 0 and occ.entry[e].middle <= s:
+        if occ.entry[e].reason != Reason.COMING:
             found = e
-        e = occ.what[e, 0]
+        e = occ.entry[e].next
     if found >= 0 or s > _FOLLOWER_RANGE:
         return 0.0, found
-    shift, nearest = 0.0, np.inf
-    for k in range(lanes.prev_start[l], lanes.prev_start[l + 1]):
-        m = lanes.prev_lane[k]
-        e, last = occ.head[m], -1
+    shift, nearest = 0.0, _FOLLOWER_RANGE - s
+    for k in range(lanes.lane[l].prev_begin, lanes.lane[l].prev_end):
+        m = lanes.link[k]
+        e, last = occ.slot[m].head, -1
         while e >= 0:
-            if occ.what[e, 3] != 2:
+            if occ.entry[e].reason != Reason.COMING:
                 last = e
-            e = occ.what[e, 0]
+            e = occ.entry[e].next
         if last >= 0:
-            back = lanes.length[m] - occ.where[last, 0]
-            if back < min(nearest, _FOLLOWER_RANGE - s):
-                nearest, found, shift = back, last, -lanes.length[m]
+            back = lanes.lane[m].length - occ.entry[last].middle
+            if back < nearest:
+                nearest, found, shift = back, last, -lanes.lane[m].length
     return shift, found
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _wish_of(lanes: Lanes, real: NDArray[np.float64], agent: int, l: int) -> float:
+def _wish_of(lanes: Lanes, agents: Records, a: int, l: int) -> float:
     """Desired speed of a follower; the ego (number A) is taken to want the limit."""
-    if agent < len(real):
-        return wish_on(lanes, l, real[agent, Real.FACTOR], real[agent, Real.WISH])
-    return wish_on(lanes, l, 1.0, 15.0)
+    if a < len(agents):
+        return wish_on(lanes, l, agents[a].factor, agents[a].wish)
+    return wish_on(lanes, l, 1.0, _EGO_WISH)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _for_old_follower(
+    lanes: Lanes, occ: Occupancy, agents: Records, a: int, gap: float, lead: float
+) -> float:
+    """What the follower on the old lane gains in acceleration when agent `a` leaves it.
+
+    Args:
+        lanes, occ, agents, a: as in `change_lane`.
+        gap, lead: to agent a's own leader [m], and that one's speed [m/s].
+    """
+    me = agents[a]
+    e, o = occ.slot[me.lane].head, -1
+    while e >= 0 and e != me.entry:
+        if occ.entry[e].reason != Reason.COMING:
+            o = e
+        e = occ.entry[e].next
+    if o < 0 or occ.entry[o].speed <= 0.0:
+        return 0.0
+    it = occ.entry[o]
+    room = me.s - me.half_length - it.front
+    wish = _wish_of(lanes, agents, it.agent, me.lane)
+    after = idm_acceleration(it.speed, wish, room + 2.0 * me.half_length + gap, lead)
+    return after - idm_acceleration(it.speed, wish, room, me.speed)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -90,74 +117,56 @@ def _gain(
     lanes: Lanes,
     occ: Occupancy,
     hints: NDArray[np.int64],
-    real: NDArray[np.float64],
+    agents: Records,
     a: int,
-    l: int,
     m: int,
     at: float,
 ) -> tuple[float, float]:
-    """MOBIL's balance of moving agent `a` from lane `l` to arc length `at` of lane `m`.
+    """MOBIL's balance of moving agent `a` to arc length `at` of lane `m`.
 
     Returns:
         Left minus right side of the incentive criterion (minus infinity where unsafe), and
         the agent's acceleration on the new lane [m/s^2].
     """
-    speed, half = real[a, Real.SPEED], real[a, Real.HALF_LENGTH]
-    own = hints[a]
-    wish = wish_on(lanes, l, real[a, Real.FACTOR], real[a, Real.WISH])
-    wish_new = wish_on(lanes, m, real[a, Real.FACTOR], real[a, Real.WISH])
+    me = agents[a]
+    l, half = me.lane, me.half_length
     shift, n = _behind(lanes, occ, m, at)
-    gap_new, lead_new, ahead = leader(lanes, occ, own, a, m, n if shift == 0.0 else -1, at + half)
+    start = n if shift == 0.0 else -1
+    gap_new, lead_new, _ = leader(lanes, occ, hints, a, m, start, at + half)
     if gap_new < _MIN_GAP:
         return -np.inf, 0.0
-    accel_new = idm_acceleration(speed, wish_new, gap_new, lead_new)
+    wish = wish_on(lanes, m, me.factor, me.wish)
+    accel_new = idm_acceleration(me.speed, wish, gap_new, lead_new)
     if accel_new < -SAFE_DECELERATION:
         return -np.inf, 0.0
     others = 0.0
     if n >= 0:
-        gap_n = at - half - occ.where[n, 2] - shift
-        v_n = occ.where[n, 3]
-        if gap_n < _MIN_GAP:
+        it = occ.entry[n]
+        room = at - half - it.front - shift
+        if room < _MIN_GAP:
             return -np.inf, 0.0
-        if v_n > 0.0:
-            wish_n = _wish_of(lanes, real, occ.what[n, 2], m)
-            after = idm_acceleration(v_n, wish_n, gap_n, speed)
+        if it.speed > 0.0:
+            wish = _wish_of(lanes, agents, it.agent, m)
+            after = idm_acceleration(it.speed, wish, room, me.speed)
             if after < -SAFE_DECELERATION:
                 return -np.inf, 0.0
-            before = wish_n
-            gap_before = gap_n + 2.0 * half + gap_new if ahead >= 0 else np.inf
-            before = idm_acceleration(v_n, wish_n, gap_before, lead_new)
-            others += after - before
-    gap, lead, _ = leader(lanes, occ, own, a, l, occ.own[a], real[a, Real.S] + half)
-    accel = idm_acceleration(speed, wish, gap, lead)
-    e, o = occ.head[l], -1
-    while e >= 0 and e != occ.own[a]:
-        if occ.what[e, 3] != 2:
-            o = e
-        e = occ.what[e, 0]
-    if o >= 0 and occ.where[o, 3] > 0.0:
-        v_o = occ.where[o, 3]
-        gap_o = real[a, Real.S] - half - occ.where[o, 2]
-        wish_o = _wish_of(lanes, real, occ.what[o, 2], l)
-        others += idm_acceleration(v_o, wish_o, gap_o + 2.0 * half + gap, lead)
-        others -= idm_acceleration(v_o, wish_o, gap_o, speed)
-    bias = 0.0
-    onward = lanes.next_start[m + 1] > lanes.next_start[m]
-    if lanes.next_start[l + 1] == lanes.next_start[l] and onward:
-        bias += _LANE_ENDS
-    if hinted(lanes, own, l) and not hinted(lanes, own, m):
-        bias -= _OFF_ROUTE
-    return accel_new - accel + POLITENESS * others + bias - THRESHOLD, accel_new
+            free = room + 2.0 * half + gap_new
+            others += after - idm_acceleration(it.speed, wish, free, lead_new)
+    gap, lead, _ = leader(lanes, occ, hints, a, l, me.entry, me.s + half)
+    wish = wish_on(lanes, l, me.factor, me.wish)
+    gain = accel_new - idm_acceleration(me.speed, wish, gap, lead) - THRESHOLD
+    others += _for_old_follower(lanes, occ, agents, a, gap, lead)
+    here, there = lanes.lane[l], lanes.lane[m]
+    if here.next_end == here.next_begin and there.next_end > there.next_begin:
+        gain += _LANE_ENDS
+    if hinted(lanes, hints, a, l) and not hinted(lanes, hints, a, m):
+        gain -= _OFF_ROUTE
+    return gain + POLITENESS * others, accel_new
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def change_lane(
-    lanes: Lanes,
-    occ: Occupancy,
-    hints: NDArray[np.int64],
-    real: NDArray[np.float64],
-    whole: NDArray[np.int64],
-    a: int,
+    lanes: Lanes, occ: Occupancy, hints: NDArray[np.int64], agents: Records, a: int
 ) -> None:
     """Move agent `a` to a neighbouring lane if MOBIL says so.
 
@@ -168,43 +177,43 @@ def change_lane(
 
     Args:
         lanes, occ: lanes and who is on them; the new place is entered at once.
-        hints: int64 [A + 1, *].
-        real, whole: one scenario's agents; row `a` is changed.
+        hints: int64 [A + 1, HINTS].
+        agents: `AGENT` [A]; row `a` is changed.
         a: the agent.
     """
-    l = whole[a, Whole.LANE]
-    if lanes.kind[l] != _KIND_LANE or whole[a, Whole.LEFT_LANE] >= 0 or real[a, Real.SPEED] < 1.0:
+    me = agents[a]
+    lane = lanes.lane[me.lane]
+    if lane.kind != LaneKind.LANE or me.leaving >= 0 or me.speed < _MIN_SPEED:
         return
     best, target, to, accel = 0.0, -1, 0.0, 0.0
-    for k in range(2):
-        m = lanes.side[l, k]
-        if m < 0 or lanes.kind[m] != _KIND_LANE:
+    u = me.s / lane.spacing
+    i = min(lane.count - 2, max(0, int(u)))
+    f = min(1.0, max(0.0, u - i))
+    p, q = lanes.sample[lane.first + i], lanes.sample[lane.first + i + 1]
+    for side in range(2):
+        m, at = lane.left, p.left + f * (q.left - p.left)
+        if side == 1:
+            m, at = lane.right, p.right + f * (q.right - p.right)
+        if m < 0 or lanes.lane[m].kind != LaneKind.LANE or not at >= 0.0:
             continue
-        u = real[a, Real.S] / lanes.spacing[l]
-        i = lanes.first[l] + min(lanes.first[l + 1] - lanes.first[l] - 2, max(0, int(u)))
-        f = min(1.0, max(0.0, u - (i - lanes.first[l])))
-        at = lanes.beside[i, k] + f * (lanes.beside[i + 1, k] - lanes.beside[i, k])
-        if not at >= 0.0:
-            continue
-        room = lanes.length[m] - at
-        n = next_lane(lanes, hints[a], m)
-        if n >= 0 and lanes.kind[n] == _KIND_LANE:
-            room += lanes.length[n]
-        if room < 2.5 * real[a, Real.SPEED] + 15.0:
-            continue
-        gain, accel_new = _gain(lanes, occ, hints, real, a, l, m, at)
+        room = lanes.lane[m].length - at
+        needed = _ROOM_TIME * me.speed + _ROOM
+        if room < needed:
+            n = next_lane(lanes, hints, a, m)
+            if n < 0 or lanes.lane[n].kind != LaneKind.LANE:
+                continue
+            if room + lanes.lane[n].length < needed:
+                continue
+        gain, accel_new = _gain(lanes, occ, hints, agents, a, m, at)
         if gain > best:
             best, target, to, accel = gain, m, at, accel_new
     if target < 0:
         return
-    s, d, _ = project(
-        lanes, target, int(to / lanes.spacing[target]), real[a, Real.X], real[a, Real.Y]
-    )
-    whole[a, Whole.LEFT_LANE] = l
-    whole[a, Whole.LANE] = target
-    whole[a, Whole.REST] = REST_STEPS
-    real[a, Real.S], real[a, Real.D] = s, d
-    real[a, Real.ACCEL] = min(real[a, Real.ACCEL], accel)
-    half = real[a, Real.HALF_LENGTH]
-    occ.leaving[a] = occ.own[a]
-    occ.own[a] = insert(occ, target, a, s, s - half, s + half, real[a, Real.SPEED], 0.0, 0)
+    near = int(to / lanes.lane[target].spacing)
+    s, d, _, _ = project(lanes.lane, lanes.sample, target, near, me.x, me.y)
+    half = me.half_length
+    me.leaving, me.lane, me.rest = me.lane, target, REST_STEPS
+    me.s, me.d = s, d
+    me.accel = min(me.accel, accel)
+    me.leaving_entry = me.entry
+    me.entry = insert(occ, target, a, s, s - half, s + half, me.speed, 0.0, Reason.BODY)

@@ -6,7 +6,6 @@ own list, and beyond the lane's end at the head of the lists along its route.
 
 from __future__ import annotations
 
-import math
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,31 +15,37 @@ from numpy.typing import NDArray
 from roadworthy.scenario import SignalState
 
 from .lane_kernels import cell_of, project
+from .lanes import Conflict
 
 if TYPE_CHECKING:
     from .lanes import Lanes
+    from .state import Records
 
 __all__ = [
-    "Entry",
+    "ENTRY",
+    "SLOT",
     "Occupancy",
+    "Reason",
     "announce",
     "clear",
     "hinted",
     "insert",
     "make_occupancy",
     "next_lane",
-    "places",
+    "reach_into",
 ]
 
 _CORRIDOR = 1.1
 """Half the width that a follower needs free [m]."""
 _ANNOUNCE_TIME = 3.0
 _ANNOUNCE_REACH = 40.0
-_RED = int(SignalState.RED)
+_SIDEWAYS_TIME = 0.8
+_SIDEWAYS_SPEED = 3.0
+_ROOM = 32
 
 
-class Entry(IntEnum):
-    """Why an entry is in a lane's list."""
+class Reason(IntEnum):
+    """Why there is an entry in a lane's list."""
 
     BODY = 0
     """It is on the lane, or reaches into it."""
@@ -50,49 +55,53 @@ class Entry(IntEnum):
     """It is on its way into the overlap with another lane."""
 
 
+ENTRY = np.dtype(
+    [
+        ("next", np.int64),  # next entry of the lane, -1 for none
+        ("lane", np.int64),
+        ("agent", np.int64),
+        ("reason", np.int64),  # Reason
+        ("middle", np.float64),  # arc lengths on the lane
+        ("rear", np.float64),
+        ("front", np.float64),
+        ("speed", np.float64),  # along the lane
+        # Unless BODY: seconds until it enters the overlap, or minus the depth [m] it is in it.
+        ("until", np.float64),
+    ],
+    align=True,
+)
+"""One agent in one lane."""
+
+SLOT = np.dtype([("head", np.int64), ("signal", np.int64)], align=True)
+"""A lane's first entry (-1 for none) and the `SignalState` that governs it."""
+
+
 class Occupancy(NamedTuple):
     """Entries of one scenario at one step.
 
     Attributes:
-        head: int64 [L], first entry of each lane, -1 for none.
-        where: [E, 5]: middle, rear and front arc length [m], speed along the lane [m/s], and
-            for entries other than `BODY` the time [s] until the overlap is entered, or minus
-            the depth [m] to which it has been.
-        what: int64 [E, 4]: next entry of the lane (-1 for none), lane, agent, `Entry`.
+        slot: `SLOT` [L].
+        entry: `ENTRY` [E].
         used: int64 [1], entries in use.
-        own: int64 [A + 1], each agent's entry on its lane; leaving: on the lane it leaves.
-        signal: int8 [L], `SignalState` of the signal that governs the lane, now.
     """
 
-    head: NDArray[np.int64]
-    where: NDArray[np.float64]
-    what: NDArray[np.int64]
+    slot: Records
+    entry: Records
     used: NDArray[np.int64]
-    own: NDArray[np.int64]
-    leaving: NDArray[np.int64]
-    signal: NDArray[np.int8]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def make_occupancy(lanes: int, agents: int) -> Occupancy:
     """Empty lists for that many lanes, and room for that many agents and the ego."""
-    room = 32 * (agents + 1)
-    return Occupancy(
-        np.full(lanes, -1, np.int64),
-        np.empty((room, 5)),
-        np.empty((room, 4), np.int64),
-        np.zeros(1, np.int64),
-        np.full(agents + 1, -1, np.int64),
-        np.full(agents + 1, -1, np.int64),
-        np.zeros(lanes, np.int8),
-    )
+    slot = np.zeros(lanes, SLOT)
+    slot["head"] = -1
+    return Occupancy(slot, np.zeros(_ROOM * (agents + 1), ENTRY), np.zeros(1, np.int64))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def clear(occ: Occupancy) -> None:
     """Empty all lists."""
     for e in range(occ.used[0]):
-        occ.head[occ.what[e, 1]] = -1
+        occ.slot[occ.entry[e].lane].head = -1
     occ.used[0] = 0
 
 
@@ -106,7 +115,7 @@ def insert(
     front: float,
     speed: float,
     until: float,
-    entry: int,
+    reason: int,
 ) -> int:
     """Add an entry in order of `middle`; of equal ones the first added comes first.
 
@@ -114,50 +123,60 @@ def insert(
         The entry, or -1 where there is no room (32 entries per agent) for it.
     """
     e = occ.used[0]
-    if e == len(occ.where):
+    entry = occ.entry
+    if e == len(entry):
         return -1
     occ.used[0] = e + 1
-    where, what = occ.where, occ.what
-    where[e, 0], where[e, 1], where[e, 2] = middle, rear, front
-    where[e, 3], where[e, 4] = speed, until
-    what[e, 1], what[e, 2], what[e, 3] = lane, agent, entry
-    p = occ.head[lane]
-    if p < 0 or middle < where[p, 0]:
-        what[e, 0] = p
-        occ.head[lane] = e
+    new = entry[e]
+    new.middle, new.rear, new.front = middle, rear, front
+    new.speed, new.until = speed, until
+    new.lane, new.agent, new.reason = lane, agent, reason
+    n = occ.slot[lane].head
+    if n < 0 or middle < entry[n].middle:
+        new.next = n
+        occ.slot[lane].head = e
         return e
-    n = what[p, 0]
-    while n >= 0 and where[n, 0] <= middle:
+    p = n
+    n = entry[p].next
+    while n >= 0 and entry[n].middle <= middle:
         p = n
-        n = what[p, 0]
-    what[e, 0] = n
-    what[p, 0] = e
+        n = entry[p].next
+    new.next = n
+    entry[p].next = e
     return e
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def next_lane(lanes: Lanes, hints: NDArray[np.int64], l: int) -> int:
-    """The lane after `l`: where the logged track went, else the straightest; -1 for none."""
-    a, b = lanes.next_start[l], lanes.next_start[l + 1]
-    if b - a <= 1:
-        return lanes.next_lane[a] if b > a else -1
-    for h in range(len(hints)):
-        if hints[h] < 0:
+def next_lane(lanes: Lanes, hints: NDArray[np.int64], a: int, l: int) -> int:
+    """The lane after `l`: where agent a's logged track went, else the straightest; -1 for none.
+
+    Args:
+        lanes: the lanes.
+        hints: int64 [A + 1, HINTS].
+        a: the agent.
+        l: the lane.
+    """
+    lane = lanes.lane[l]
+    begin, end = lane.next_begin, lane.next_end
+    if end - begin <= 1:
+        return lanes.link[begin] if end > begin else -1
+    for h in range(hints.shape[1]):
+        if hints[a, h] < 0:
             break
-        for k in range(a, b):
-            if lanes.next_lane[k] == hints[h]:
-                return hints[h]
-    return lanes.straight[l]
+        for k in range(begin, end):
+            if lanes.link[k] == hints[a, h]:
+                return hints[a, h]
+    return lane.straight
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def hinted(lanes: Lanes, hints: NDArray[np.int64], l: int) -> bool:
-    """Whether one of the lanes after `l` is on the logged track."""
-    for k in range(lanes.next_start[l], lanes.next_start[l + 1]):
-        for h in range(len(hints)):
-            if hints[h] < 0:
+def hinted(lanes: Lanes, hints: NDArray[np.int64], a: int, l: int) -> bool:
+    """Whether one of the lanes after `l` is on agent a's logged track."""
+    for k in range(lanes.lane[l].next_begin, lanes.lane[l].next_end):
+        for h in range(hints.shape[1]):
+            if hints[a, h] < 0:
                 break
-            if hints[h] == lanes.next_lane[k]:
+            if hints[a, h] == lanes.link[k]:
                 return True
     return False
 
@@ -167,7 +186,7 @@ def announce(
     lanes: Lanes,
     occ: Occupancy,
     hints: NDArray[np.int64],
-    agent: int,
+    a: int,
     l: int,
     rear: float,
     front: float,
@@ -182,8 +201,8 @@ def announce(
     Args:
         lanes: the lanes.
         occ: changed.
-        hints: the agent's hints, which say where it goes.
-        agent: its number.
+        hints: int64 [A + 1, HINTS], which say where it goes.
+        a: its number.
         l: its lane.
         rear, front: arc lengths of its bumpers.
         speed: [m/s].
@@ -191,41 +210,42 @@ def announce(
     """
     reach = min(_ANNOUNCE_REACH, _ANNOUNCE_TIME * speed)
     for _ in range(4):
-        for c in range(lanes.conflict_start[l], lanes.conflict_start[l + 1]):
-            begin, end = lanes.conflict[c, 0], lanes.conflict[c, 1]
-            if end < rear or begin - front > reach:
+        lane = lanes.lane[l]
+        for c in range(lane.conflict_begin, lane.conflict_end):
+            it = lanes.conflict[c]
+            ahead = it.begin - front
+            if it.end < rear or ahead > reach:
                 continue
-            kind = lanes.conflict_kind[c]
-            a, b = lanes.conflict[c, 2], lanes.conflict[c, 3]
-            low, high = min(a, b), max(a, b)
-            ahead = begin - front
-            m = lanes.conflict_lane[c]
+            low, high = min(it.other_begin, it.other_end), max(it.other_begin, it.other_end)
+            middle = 0.5 * (low + high)
             if ahead > 0.0:
-                if kind != 2:
-                    v = speed if kind == 1 else 0.0
+                if it.kind != Conflict.DIVERGING:
+                    v = speed if it.kind == Conflict.MERGING else 0.0
                     until = ahead / max(speed, 1.0)
-                    insert(occ, m, agent, 0.5 * (low + high), low, high, v, until, 2)
+                    insert(occ, it.lane, a, middle, low, high, v, until, Reason.COMING)
             elif not bodies:
                 continue
-            elif kind == 0:
-                insert(occ, m, agent, 0.5 * (low + high), low, high, 0.0, ahead, 1)
+            elif it.kind == Conflict.CROSSING:
+                insert(occ, it.lane, a, middle, low, high, 0.0, ahead, Reason.CROSSING)
             else:
-                ratio = (b - a) / (end - begin) if end > begin else 1.0
-                r, f = a + (rear - begin) * ratio, a + (front - begin) * ratio
-                insert(occ, m, agent, 0.5 * (r + f), r, f, speed, ahead, 0)
-        room = lanes.length[l] - front
+                ratio = 1.0
+                if it.end > it.begin:
+                    ratio = (it.other_end - it.other_begin) / (it.end - it.begin)
+                r = it.other_begin + (rear - it.begin) * ratio
+                f = it.other_begin + (front - it.begin) * ratio
+                insert(occ, it.lane, a, 0.5 * (r + f), r, f, speed, ahead, Reason.BODY)
+        room = lane.length - front
         if room > reach:
             return
-        n = next_lane(lanes, hints, l)
-        if n < 0 or (occ.signal[n] == _RED and room > 0.0):
+        l = next_lane(lanes, hints, a, l)
+        if l < 0 or (occ.slot[l].signal == SignalState.RED and room > 0.0):
             return
-        rear -= lanes.length[l]
-        front -= lanes.length[l]
-        l = n
+        rear -= lane.length
+        front -= lane.length
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def places(
+def reach_into(
     lanes: Lanes,
     m: int,
     x: float,
@@ -234,11 +254,9 @@ def places(
     s: float,
     half_length: float,
     half_width: float,
-    vx: float,
-    vy: float,
-    place_lane: NDArray[np.int64],
-    place: NDArray[np.float64],
-) -> tuple[int, int]:
+    speed: float,
+    place: Records,
+) -> int:
     """Lanes into whose corridor a box reaches, or will within 0.8 s of sideways motion.
 
     Args:
@@ -246,37 +264,34 @@ def places(
         m: which map.
         x, y, c, s: centre of the box, cosine and sine of its heading.
         half_length, half_width: half its sides [m].
-        vx, vy: its velocity, world frame [m/s].
-        place_lane: int64 [4], overwritten.
-        place: [4, 3], overwritten with middle, rear and front arc length.
+        speed: along its heading [m/s].
+        place: `PLACE` [P], overwritten.
 
     Returns:
-        How many there are (the first four count), and which of them the box is driving
-        along best, -1 for none.
+        How many there are; at most P.
     """
     cell = cell_of(lanes, m, x, y)
     if cell < 0:
-        return 0, -1
-    count, along, best = 0, -1, np.inf
-    for e in range(lanes.cell_start[cell], lanes.cell_start[cell + 1]):
-        l = lanes.cell_lane[e]
-        at, d, yaw = project(lanes, l, lanes.cell_sample[e], x, y)
-        tc, ts = math.cos(yaw), math.sin(yaw)
-        cos, sin = abs(c * tc + s * ts), abs(s * tc - c * ts)
-        sideways = vy * tc - vx * ts
+        return 0
+    count = 0
+    for e in range(lanes.cell[cell], lanes.cell[cell + 1]):
+        l = lanes.item[e].lane
+        at, d, tc, ts = project(lanes.lane, lanes.sample, l, lanes.item[e].sample, x, y)
+        along, across = c * tc + s * ts, s * tc - c * ts
+        cos, sin = abs(along), abs(across)
         reach = _CORRIDOR + half_length * sin + half_width * cos
+        sideways = speed * across
         if d * sideways < 0.0:
-            reach += 0.8 * min(abs(sideways), 3.0)
+            reach += _SIDEWAYS_TIME * min(abs(sideways), _SIDEWAYS_SPEED)
         if abs(d) > reach:
             continue
         extent = half_length * cos + half_width * sin
-        if at + extent < 0.0 or at - extent > lanes.length[l]:
+        if at + extent < 0.0 or at - extent > lanes.lane[l].length:
             continue
-        place_lane[count] = l
-        place[count, 0], place[count, 1], place[count, 2] = at, at - extent, at + extent
-        if c * tc + s * ts > 0.7 and abs(d) < min(best, lanes.half_width[l]):
-            best, along = abs(d), count
+        p = place[count]
+        p.lane, p.along, p.offset = l, along, d
+        p.middle, p.rear, p.front = at, at - extent, at + extent
         count += 1
-        if count == len(place_lane):
+        if count == len(place):
             break
-    return count, along
+    return count

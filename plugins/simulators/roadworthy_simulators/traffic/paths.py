@@ -8,13 +8,16 @@ the way is free. Rows missing from the log are bridged by straight lines.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .idm import ACCELERATION, EMERGENCY, idm_acceleration
-from .state import Real
+from .idm import ACCELERATION, idm_acceleration
+
+if TYPE_CHECKING:
+    from .state import Records
 
 __all__ = ["path_pose", "pedestrian_rate", "vehicle_rate", "walk"]
 
@@ -43,8 +46,8 @@ def path_pose(
         clock: row, not before the first valid one; held at `last` beyond it.
         out: [5], overwritten.
     """
-    k = min(int(clock), last)
-    i, j = k, min(k + 1, last)
+    i = min(int(clock), last)
+    j = min(i + 1, last)
     while not valid[i]:
         i -= 1
     while not valid[j]:
@@ -62,21 +65,21 @@ def path_pose(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def walk(real: NDArray[np.float64], pose: NDArray[np.float64], a: int) -> None:
-    """Put agent `a` of `real` [A, *] at `pose` [5]; it moves at its rate of the pose's speed."""
-    real[a, Real.X], real[a, Real.Y], real[a, Real.YAW] = pose[0], pose[1], pose[2]
-    real[a, Real.COS], real[a, Real.SIN] = math.cos(pose[2]), math.sin(pose[2])
-    real[a, Real.SPEED] = real[a, Real.RATE] * math.sqrt(pose[3] * pose[3] + pose[4] * pose[4])
+def walk(agents: Records, a: int, pose: NDArray[np.float64]) -> None:
+    """Put an agent at a pose [5]; it moves at its rate of the pose's speed."""
+    me = agents[a]
+    me.x, me.y, me.yaw = pose[0], pose[1], pose[2]
+    me.cos, me.sin = math.cos(pose[2]), math.sin(pose[2])
+    me.speed = me.rate * math.sqrt(pose[3] * pose[3] + pose[4] * pose[4])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def pedestrian_rate(
     log: NDArray[np.float64],
     valid: NDArray[np.bool_],
-    last: int,
-    real: NDArray[np.float64],
+    agents: Records,
     a: int,
-    bodies: NDArray[np.float64],
+    bodies: Records,
     count: int,
     scratch: NDArray[np.float64],
 ) -> float:
@@ -87,44 +90,42 @@ def pedestrian_rate(
     A vehicle in whose widened box it already is does not hold it there.
 
     Args:
-        log, valid, last: as in `path_pose`.
-        real: [A, *] agents; row `a` is read.
+        log: [R, 5], valid: bool [R], its log.
+        agents: `AGENT` [A].
         a: the pedestrian.
-        bodies: [*, 7] x, y, cos, sin, half length, half width, speed of the vehicles.
+        bodies: `BODY`, the vehicles that move.
         count: how many there are.
         scratch: [5].
     """
-    x, y = real[a, Real.X], real[a, Real.Y]
-    margin = _WALK_MARGIN + min(real[a, Real.HALF_LENGTH], real[a, Real.HALF_WIDTH])
-    rate = min(1.0, real[a, Real.RATE] + _WALK_FASTER)
+    me = agents[a]
+    margin = _WALK_MARGIN + min(me.half_length, me.half_width)
     for b in range(count):
-        dx, dy = x - bodies[b, 0], y - bodies[b, 1]
-        c, s, speed = bodies[b, 2], bodies[b, 3], bodies[b, 6]
-        long, wide = bodies[b, 4] + margin, bodies[b, 5] + margin
-        near = 4.0 + long + abs(speed) * 0.1 * _WALK_ROWS
+        it = bodies[b]
+        dx, dy = me.x - it.x, me.y - it.y
+        long, wide = it.half_length + margin, it.half_width + margin
+        near = 4.0 + long + abs(it.speed) * 0.1 * _WALK_ROWS
         if dx * dx + dy * dy > near * near:
             continue
+        c, s = it.cos, it.sin
         if abs(dx * c + dy * s) < long and abs(dy * c - dx * s) < wide:
             continue
         for k in range(2, _WALK_ROWS + 1, 2):
-            path_pose(log, valid, last, real[a, Real.CLOCK] + k, scratch)
-            dx = scratch[0] - bodies[b, 0] - c * speed * 0.1 * k
-            dy = scratch[1] - bodies[b, 1] - s * speed * 0.1 * k
+            path_pose(log, valid, me.last, me.clock + k, scratch)
+            dx = scratch[0] - it.x - c * it.speed * 0.1 * k
+            dy = scratch[1] - it.y - s * it.speed * 0.1 * k
             if abs(dx * c + dy * s) < long and abs(dy * c - dx * s) < wide:
-                return max(0.0, real[a, Real.RATE] - _WALK_SLOWER)
-    return rate
+                return max(0.0, me.rate - _WALK_SLOWER)
+    return min(1.0, me.rate + _WALK_FASTER)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def vehicle_rate(
     log: NDArray[np.float64],
     valid: NDArray[np.bool_],
-    last: int,
-    real: NDArray[np.float64],
+    agents: Records,
     a: int,
-    bodies: NDArray[np.float64],
+    bodies: Records,
     count: int,
-    own: int,
     scratch: NDArray[np.float64],
 ) -> float:
     """Rate at which a vehicle off the lanes goes on: IDM along its logged path.
@@ -133,43 +134,41 @@ def vehicle_rate(
     of logged path; the desired speed is the logged one.
 
     Args:
-        log, valid, last, real, a: as in `pedestrian_rate`.
-        bodies: [*, 7], as there, every agent that moves or yields and the ego.
+        log, valid, agents, a: as in `pedestrian_rate`.
+        bodies: `BODY`, everyone who moves.
         count: how many there are.
-        own: its own row in `bodies`.
         scratch: [5].
     """
-    clock, speed = real[a, Real.CLOCK], real[a, Real.SPEED]
-    path_pose(log, valid, last, clock + 1.0, scratch)
+    me = agents[a]
+    path_pose(log, valid, me.last, me.clock + 1.0, scratch)
     wanted = math.sqrt(scratch[3] * scratch[3] + scratch[4] * scratch[4])
     if wanted < 0.1:
-        return min(1.0, real[a, Real.RATE] + 0.1)
-    reach = real[a, Real.HALF_LENGTH] + 2.0 + wanted * 0.1 * _DRIVE_ROWS
+        return min(1.0, me.rate + 0.1)
+    margin = me.half_width + _DRIVE_MARGIN
+    reach = me.half_length + 2.0 + wanted * 0.1 * _DRIVE_ROWS
     gap, lead = np.inf, 0.0
     for b in range(count):
-        if b == own:
+        it = bodies[b]
+        dx, dy = it.x - me.x, it.y - me.y
+        near = reach + it.half_length
+        if it.agent == a or dx * dx + dy * dy > near * near or dx * me.cos + dy * me.sin < 0.0:
             continue
-        x, y, c, s = bodies[b, 0], bodies[b, 1], bodies[b, 2], bodies[b, 3]
-        dx, dy = x - real[a, Real.X], y - real[a, Real.Y]
-        near = reach + bodies[b, 4]
-        if dx * dx + dy * dy > near * near or dx * real[a, Real.COS] + dy * real[a, Real.SIN] < 0.0:
-            continue
-        margin = real[a, Real.HALF_WIDTH] + _DRIVE_MARGIN
-        px, py, walked = real[a, Real.X], real[a, Real.Y], 0.0
+        px, py, walked = me.x, me.y, 0.0
         for k in range(2, _DRIVE_ROWS + 1, 2):
-            path_pose(log, valid, last, clock + k, scratch)
+            path_pose(log, valid, me.last, me.clock + k, scratch)
             walked += math.hypot(scratch[0] - px, scratch[1] - py)
             px, py = scratch[0], scratch[1]
-            dx, dy = px - x, py - y
-            if abs(dx * c + dy * s) < bodies[b, 4] + margin and (
-                abs(dy * c - dx * s) < bodies[b, 5] + margin
+            dx, dy = px - it.x, py - it.y
+            if abs(dx * it.cos + dy * it.sin) < it.half_length + margin and (
+                abs(dy * it.cos - dx * it.sin) < it.half_width + margin
             ):
-                room = max(0.01, walked + margin - real[a, Real.HALF_LENGTH])
+                room = max(0.01, walked + margin - me.half_length)
                 if room < gap:
                     gap = room
-                    lead = bodies[b, 6] * (c * math.cos(scratch[2]) + s * math.sin(scratch[2]))
+                    heading = scratch[2]
+                    lead = it.speed * (it.cos * math.cos(heading) + it.sin * math.sin(heading))
                 break
     if gap == np.inf:
-        return min(1.0, real[a, Real.RATE] + 0.1 * ACCELERATION / wanted)
-    accel = max(-EMERGENCY, idm_acceleration(speed, wanted, gap, lead))
-    return min(1.0, max(0.0, speed + 0.1 * accel) / wanted)
+        return min(1.0, me.rate + 0.1 * ACCELERATION / wanted)
+    accel = idm_acceleration(me.speed, wanted, gap, lead)
+    return min(1.0, max(0.0, me.speed + 0.1 * accel) / wanted)

@@ -1,17 +1,22 @@
-"""What the traffic kernels work on: columns of the per-agent arrays, and the batch itself."""
+"""What the traffic kernels work on: one record per agent, and the arrays of a batch."""
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HINTS", "Batch", "Mode", "Real", "Whole"]
+__all__ = ["AGENT", "BODY", "HINTS", "PLACE", "PLACES", "SCENE", "Batch", "Mode", "Records"]
+
+Records = NDArray[Any]
+"""An array of one of the record types below; kernels read and write fields by name."""
 
 HINTS = 16
 """Lanes remembered per agent from its logged track, the best supported first."""
+PLACES = 4
+"""Lanes that an agent off the lanes can reach into at once."""
 
 
 class Mode(IntEnum):
@@ -19,7 +24,7 @@ class Mode(IntEnum):
 
     ABSENT = 0
     REPLAY = 1
-    """Exactly as logged: static objects, and every agent in replay traffic."""
+    """Exactly as logged: static objects."""
     LANE = 2
     """Follows lanes: IDM along, MOBIL across."""
     PATH = 3
@@ -30,96 +35,115 @@ class Mode(IntEnum):
     """Has left, and does not come back."""
 
 
-class Real(IntEnum):
-    """Columns of `Batch.real`. Lengths in metres, box centres in the world frame."""
+AGENT = np.dtype(
+    [
+        ("mode", np.int64),  # Mode
+        ("kind", np.int64),  # AgentKind
+        ("last", np.int64),  # last valid row of its log, -1 for none
+        ("stands", np.bool_),  # its log never moves it
+        ("half_length", np.float64),  # [m]
+        ("half_width", np.float64),  # [m]
+        ("x", np.float64),  # box centre, world [m]
+        ("y", np.float64),
+        ("yaw", np.float64),
+        ("cos", np.float64),  # of the yaw
+        ("sin", np.float64),
+        ("speed", np.float64),  # [m/s]
+        ("accel", np.float64),  # chosen for this step [m/s^2]
+        # On a lane:
+        ("lane", np.int64),
+        ("before", np.int64),  # the lane it came from, -1 for none
+        ("leaving", np.int64),  # the lane it is leaving sideways, -1 for none
+        ("rest", np.int64),  # steps until the next lane change may be thought of
+        ("s", np.float64),  # arc length of its centre
+        ("d", np.float64),  # lateral offset, left positive
+        ("slope", np.float64),  # tangent of its heading relative to the lane
+        ("target", np.float64),  # lateral offset wanted
+        ("factor", np.float64),  # desired speed over the limit, 0 to want `wish` instead
+        ("wish", np.float64),  # desired speed where there is no limit [m/s]
+        ("entry", np.int64),  # its entry of this step in its lane's list
+        ("leaving_entry", np.int64),  # and in that of the lane it is leaving, -1 for none
+        # On a path:
+        ("clock", np.float64),  # row of the log at which it is
+        ("rate", np.float64),  # rows walked per step, 0 to 1
+        # Anywhere but on a lane:
+        ("places", np.int64),  # lanes it reaches into
+        ("seen_x", np.float64),  # where it was when they were looked up
+        ("seen_y", np.float64),
+    ],
+    align=True,
+)
+"""One agent."""
 
-    S = 0
-    """LANE: arc length on its lane."""
-    D = 1
-    """LANE: lateral offset from the centreline, left positive."""
-    SLOPE = 2
-    """LANE: tangent of the heading relative to the lane."""
-    SPEED = 3
-    FACTOR = 4
-    """LANE: desired speed over the lane's limit, or the desired speed itself [m/s] where the
-    lane has no limit (column `WISH`)."""
-    WISH = 5
-    HALF_LENGTH = 6
-    HALF_WIDTH = 7
-    X = 8
-    Y = 9
-    YAW = 10
-    COS = 11
-    SIN = 12
-    CLOCK = 13
-    """PATH: row of the log, a fraction included, at which the agent is."""
-    RATE = 14
-    """PATH: log rows walked per step, 0 to 1."""
-    TARGET = 15
-    """LANE: lateral offset wanted."""
-    SEEN_X = 16
-    """Where the agent was when its lanes were last looked up."""
-    SEEN_Y = 17
-    ACCEL = 18
+PLACE = np.dtype(
+    [
+        ("lane", np.int64),
+        ("middle", np.float64),  # arc lengths of the agent's box on it
+        ("rear", np.float64),
+        ("front", np.float64),
+        ("along", np.float64),  # cosine of the angle between its heading and the lane
+        ("offset", np.float64),  # lateral, left positive
+    ],
+    align=True,
+)
+"""A lane into whose corridor a box reaches."""
 
+BODY = np.dtype(
+    [
+        ("x", np.float64),
+        ("y", np.float64),
+        ("cos", np.float64),
+        ("sin", np.float64),
+        ("half_length", np.float64),
+        ("half_width", np.float64),
+        ("speed", np.float64),
+        ("agent", np.int64),
+    ],
+    align=True,
+)
+"""A box that moves, as path followers see it; the ego's `agent` is -1."""
 
-class Whole(IntEnum):
-    """Columns of `Batch.whole`."""
-
-    MODE = 0
-    LANE = 1
-    BEFORE = 2
-    """The lane it came from, -1 for none."""
-    LEFT_LANE = 3
-    """The lane it is leaving sideways, -1 for none."""
-    REST = 4
-    """Steps until the next lane change may be thought of."""
-    PLACES = 5
-    """LANE no, others: rows of `place` in use."""
+SCENE = np.dtype(
+    [
+        ("map", np.int64),  # which map of `Lanes`
+        ("agents", np.int64),  # how many
+        ("signals", np.int64),  # how many
+        ("rows", np.int64),  # of the log
+        ("half_length", np.float64),  # of the ego's box
+        ("half_width", np.float64),
+        ("middle", np.float64),  # rear axle to the centre of the ego's box [m]
+    ],
+    align=True,
+)
+"""What is fixed for one scenario."""
 
 
 class Batch(NamedTuple):
     """S scenarios of up to A agents, G signals and R rows of time; row 15 is the start.
 
-    The first block is constant, the second the agents' state, the third the record that is
-    written row by row. `agents` and `signals` hold nothing of the future.
+    The first block is constant, the second changes from step to step, the third is the
+    record that is written row by row and holds nothing of the future.
 
     Attributes:
-        map: int64 [S], which map of `Lanes`.
-        count: int64 [S], agents.
-        rows: int64 [S], rows of the log.
-        kind: int8 [S, A], `AgentKind`.
-        size: [S, A, 3].
-        log: [S, A, R, 5], log_valid: bool [S, A, R].
+        scene: `SCENE` [S].
+        log: [S, A, R, 5] `StateIndex`; log_valid: bool [S, A, R].
+        signal_lane: int64 [S, G], -1 padded; signal_log: int8 [S, G, R].
+        vehicle: [S, 6] `VehicleIndex`.
         hints: int64 [S, A + 1, HINTS], lanes on the logged track, -1 padded; the ego's last.
-        last: int64 [S, A], last logged row.
-        stands: bool [S, A], whether the log never moves it.
-        signal_lane: int64 [S, G], -1 padded.
-        signal_log: int8 [S, G, R].
-        vehicle: [S, 6], `Vehicle.as_array`.
-        real: [S, A, len(Real)], whole: int64 [S, A, len(Whole)].
-        place_lane: int64 [S, A, 4], place: [S, A, 4, 3]: lanes that an agent off the lanes
-            reaches into, and there its middle, rear and front arc length.
+        agent: `AGENT` [S, A].
+        place: `PLACE` [S, A, PLACES].
         ego: [S, R, 11]; agents: [S, A, R, 5]; valid: bool [S, A, R]; signals: int8 [S, G, R].
     """
 
-    map: NDArray[np.int64]
-    count: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    kind: NDArray[np.int8]
-    size: NDArray[np.float64]
+    scene: Records
     log: NDArray[np.float64]
     log_valid: NDArray[np.bool_]
-    hints: NDArray[np.int64]
-    last: NDArray[np.int64]
-    stands: NDArray[np.bool_]
     signal_lane: NDArray[np.int64]
     signal_log: NDArray[np.int8]
     vehicle: NDArray[np.float64]
-    real: NDArray[np.float64]
-    whole: NDArray[np.int64]
-    place_lane: NDArray[np.int64]
-    place: NDArray[np.float64]
+    hints: NDArray[np.int64]
+    agent: Records
+    place: Records
     ego: NDArray[np.float64]
     agents: NDArray[np.float64]
     valid: NDArray[np.bool_]

@@ -9,39 +9,38 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from roadworthy.geometry.polylines import wrap_angle
-from roadworthy.scenario import AgentKind, StateIndex
-from roadworthy.vehicle import EgoIndex, VehicleIndex
+from roadworthy.scenario import DT, HISTORY, AgentKind, StateIndex
+from roadworthy.vehicle import EgoIndex
 
 from .arrivals import arrive, read_log
 from .following import follow, leader, move, wish_on
 from .idm import idm_acceleration
 from .lane_kernels import project
 from .mobil import change_lane
-from .occupancy import Entry, announce, clear, insert, make_occupancy, places
+from .occupancy import Reason, announce, clear, insert, reach_into
 from .paths import path_pose, pedestrian_rate, vehicle_rate, walk
-from .state import Mode, Real, Whole
+from .state import Mode
 
 if TYPE_CHECKING:
     from .lanes import Lanes
     from .occupancy import Occupancy
-    from .state import Batch
+    from .state import Batch, Records
 
 __all__ = ["begin_traffic", "replay_traffic", "step_traffic"]
 
-_DT = 0.1
 _THINK_STEPS = 10
-_NOW = 15
+_NOW = HISTORY - 1
 _MOVED = 0.15
+_ALIGNED = 0.7
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def begin_traffic(lanes: Lanes, b: Batch, scenarios: NDArray[np.int64]) -> None:
     """Read the logs of `scenarios` and let everyone who is valid at the start appear."""
-    score = np.zeros(len(lanes.length))
+    score = np.zeros(len(lanes.lane))
     for s in scenarios:
         read_log(lanes, b, s, score)
-        for a in range(b.count[s]):
-            b.whole[s, a, Whole.MODE] = Mode.ABSENT
+        for a in range(b.scene[s].agents):
             if b.log_valid[s, a, _NOW]:
                 arrive(lanes, b, s, a, _NOW, False)
 
@@ -50,11 +49,11 @@ def begin_traffic(lanes: Lanes, b: Batch, scenarios: NDArray[np.int64]) -> None:
 def replay_traffic(b: Batch, scenarios: NDArray[np.int64], row: int, steps: int) -> None:
     """Write `steps` rows after `row` as logged."""
     for s in scenarios:
-        end = min(b.rows[s], row + steps + 1)
-        for g in range(b.signals.shape[1]):
+        end = min(b.scene[s].rows, row + steps + 1)
+        for g in range(b.scene[s].signals):
             for r in range(row + 1, end):
                 b.signals[s, g, r] = b.signal_log[s, g, r]
-        for a in range(b.count[s]):
+        for a in range(b.scene[s].agents):
             for r in range(row + 1, end):
                 b.valid[s, a, r] = b.log_valid[s, a, r]
                 for c in range(5):
@@ -63,245 +62,232 @@ def replay_traffic(b: Batch, scenarios: NDArray[np.int64], row: int, steps: int)
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def step_traffic(
-    lanes: Lanes, b: Batch, scenarios: NDArray[np.int64], row: int, steps: int
+    lanes: Lanes,
+    b: Batch,
+    occ: Occupancy,
+    bodies: Records,
+    scenarios: NDArray[np.int64],
+    row: int,
+    steps: int,
 ) -> None:
     """Advance the reactive traffic of `scenarios` from `row` by `steps` rows.
 
     The ego's rows must have been written that far.
+
+    Args:
+        lanes, b: the lanes and the batch, which is changed.
+        occ, bodies: scratch, from `make_occupancy` and `BODY` [A + 1].
+        scenarios: int64, which of them.
+        row, steps: see above.
     """
-    agents = b.kind.shape[1]
-    occ = make_occupancy(len(lanes.length), agents)
-    bodies = np.empty((agents + 1, 7))
+    place = np.empty(8, b.place.dtype)
     for s in scenarios:
-        for r in range(row, min(row + steps, b.rows[s] - 1)):
-            _one_step(lanes, b, occ, bodies, s, r)
-        for g in range(b.signal_lane.shape[1]):
-            if b.signal_lane[s, g] >= 0:
-                occ.signal[b.signal_lane[s, g]] = 0
+        for r in range(row, min(row + steps, b.scene[s].rows - 1)):
+            _step(lanes, b, occ, bodies, place, s, r)
+        for g in range(b.scene[s].signals):
+            occ.slot[b.signal_lane[s, g]].signal = 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _one_step(
-    lanes: Lanes, b: Batch, occ: Occupancy, bodies: NDArray[np.float64], s: int, row: int
+def _step(
+    lanes: Lanes, b: Batch, occ: Occupancy, bodies: Records, place: Records, s: int, row: int
 ) -> None:
-    real, whole, hints, count = b.real[s], b.whole[s], b.hints[s], b.count[s]
-    for g in range(b.signal_lane.shape[1]):
-        l = b.signal_lane[s, g]
-        if l >= 0:
-            occ.signal[l] = b.signal_log[s, g, row]
-            b.signals[s, g, row + 1] = b.signal_log[s, g, row + 1]
-    walkers = _enter_all(lanes, b, occ, s)
-    _enter_ego(lanes, b, occ, s, row)
+    agents, hints, count = b.agent[s], b.hints[s], b.scene[s].agents
+    for g in range(b.scene[s].signals):
+        occ.slot[b.signal_lane[s, g]].signal = b.signal_log[s, g, row]
+        b.signals[s, g, row + 1] = b.signal_log[s, g, row + 1]
+    walkers = _enter_all(lanes, occ, agents, b.place[s], b.scene[s].map, count)
+    _enter_ego(lanes, b, occ, place, s, row)
+    _announce_all(lanes, occ, hints, agents, count)
+    _choose_accelerations(lanes, occ, hints, agents, count)
     for a in range(count):
-        if whole[a, Whole.MODE] == Mode.LANE:
-            at, half = real[a, Real.S], real[a, Real.HALF_LENGTH]
-            announce(
-                lanes, occ, hints[a], a, whole[a, Whole.LANE], at - half, at + half,
-                real[a, Real.SPEED], True,
-            )  # fmt: skip
-    for a in range(count):
-        if whole[a, Whole.MODE] != Mode.LANE:
-            continue
-        speed, half = real[a, Real.SPEED], real[a, Real.HALF_LENGTH]
-        accel = follow(
-            lanes, occ, hints[a], a, whole[a, Whole.LANE], occ.own[a], real[a, Real.S],
-            half, speed, real[a, Real.FACTOR], real[a, Real.WISH],
-        )  # fmt: skip
-        left = whole[a, Whole.LEFT_LANE]
-        if left >= 0 and occ.leaving[a] >= 0:
-            e = occ.leaving[a]
-            gap, lead, _ = leader(lanes, occ, hints[a], a, left, e, occ.where[e, 2])
-            wish = wish_on(lanes, left, real[a, Real.FACTOR], real[a, Real.WISH])
-            accel = min(accel, idm_acceleration(speed, wish, gap, lead))
-        real[a, Real.ACCEL] = accel
-    for a in range(count):
-        if whole[a, Whole.MODE] == Mode.LANE and b.kind[s, a] == AgentKind.VEHICLE:
-            if whole[a, Whole.REST] > 0:
-                whole[a, Whole.REST] -= 1
+        me = agents[a]
+        if me.mode == Mode.LANE and me.kind == AgentKind.VEHICLE:
+            if me.rest > 0:
+                me.rest -= 1
             elif (row + a) % _THINK_STEPS == 0:
-                change_lane(lanes, occ, hints, real, whole, a)
+                change_lane(lanes, occ, hints, agents, a)
     clear(occ)
     if walkers:
         _choose_rates(b, bodies, s, row)
     _move_all(lanes, b, s, row)
     for a in range(count):
-        if whole[a, Whole.MODE] == Mode.ABSENT and b.log_valid[s, a, row + 1]:
+        if agents[a].mode == Mode.ABSENT and b.log_valid[s, a, row + 1]:
             arrive(lanes, b, s, a, row + 1, True)
-            if whole[a, Whole.MODE] == Mode.LANE:
+            if agents[a].mode == Mode.LANE:
                 _write(b, s, a, row + 1)
-            elif whole[a, Whole.MODE] != Mode.ABSENT:
+            elif agents[a].mode != Mode.ABSENT:
                 b.valid[s, a, row + 1] = True
-                b.agents[s, a, row + 1] = b.log[s, a, row + 1]
+                for c in range(5):
+                    b.agents[s, a, row + 1, c] = b.log[s, a, row + 1, c]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _enter_all(lanes: Lanes, b: Batch, occ: Occupancy, s: int) -> bool:
+def _enter_all(
+    lanes: Lanes, occ: Occupancy, agents: Records, places: Records, m: int, count: int
+) -> bool:
     """Enter every agent into the lists of its lanes; whether any of them walks a path."""
-    real, whole = b.real[s], b.whole[s]
     walkers = False
-    for a in range(b.count[s]):
-        mode = whole[a, Whole.MODE]
+    for a in range(count):
+        me = agents[a]
+        mode = me.mode
+        if mode == Mode.LANE:
+            half, s, speed = me.half_length, me.s, me.speed
+            me.entry = insert(occ, me.lane, a, s, s - half, s + half, speed, 0.0, Reason.BODY)
+            if me.leaving >= 0:
+                near = int(s / lanes.lane[me.lane].spacing)
+                t, _, _, _ = project(lanes.lane, lanes.sample, me.leaving, near, me.x, me.y)
+                me.leaving_entry = insert(
+                    occ, me.leaving, a, t, t - half, t + half, speed, 0.0, Reason.BODY
+                )
+            if s < half and me.before >= 0:
+                t = s + lanes.lane[me.before].length
+                insert(occ, me.before, a, t, t - half, t + half, speed, 0.0, Reason.BODY)
+            continue
         if mode == Mode.ABSENT or mode == Mode.GONE:
             continue
-        half, speed = real[a, Real.HALF_LENGTH], real[a, Real.SPEED]
-        if mode == Mode.LANE:
-            l, at = whole[a, Whole.LANE], real[a, Real.S]
-            occ.own[a] = insert(occ, l, a, at, at - half, at + half, speed, 0.0, Entry.BODY)
-            occ.leaving[a] = -1
-            left = whole[a, Whole.LEFT_LANE]
-            if left >= 0:
-                near = int(at / lanes.spacing[l])
-                t, _, _ = project(lanes, left, near, real[a, Real.X], real[a, Real.Y])
-                occ.leaving[a] = insert(occ, left, a, t, t - half, t + half, speed, 0.0, Entry.BODY)
-            before = whole[a, Whole.BEFORE]
-            if at < half and before >= 0:
-                t = at + lanes.length[before]
-                insert(occ, before, a, t, t - half, t + half, speed, 0.0, Entry.BODY)
-            continue
         walkers = walkers or mode == Mode.PATH
-        c, t = real[a, Real.COS], real[a, Real.SIN]
-        moved = (real[a, Real.X] - real[a, Real.SEEN_X]) ** 2
-        moved += (real[a, Real.Y] - real[a, Real.SEEN_Y]) ** 2
+        moved = (me.x - me.seen_x) ** 2 + (me.y - me.seen_y) ** 2
         if not moved < _MOVED * _MOVED:
-            real[a, Real.SEEN_X], real[a, Real.SEEN_Y] = real[a, Real.X], real[a, Real.Y]
-            whole[a, Whole.PLACES], _ = places(
-                lanes, b.map[s], real[a, Real.X], real[a, Real.Y], c, t,
-                half, real[a, Real.HALF_WIDTH], speed * c, speed * t,
-                b.place_lane[s, a], b.place[s, a],
+            me.seen_x, me.seen_y = me.x, me.y
+            me.places = reach_into(
+                lanes, m, me.x, me.y, me.cos, me.sin, me.half_length, me.half_width,
+                me.speed, places[a],
             )  # fmt: skip
-        for k in range(whole[a, Whole.PLACES]):
-            l, p = b.place_lane[s, a, k], b.place[s, a, k]
-            along = 0.0
-            if speed > 0.0:
-                i = lanes.first[l] + min(
-                    lanes.first[l + 1] - lanes.first[l] - 1,
-                    max(0, int(p[0] / lanes.spacing[l])),
-                )
-                along = speed * (c * lanes.sample[i, 3] + t * lanes.sample[i, 4])
-            insert(occ, l, a, p[0], p[1], p[2], along, 0.0, Entry.BODY)
+        for k in range(me.places):
+            p = places[a, k]
+            v = me.speed * p.along
+            insert(occ, p.lane, a, p.middle, p.rear, p.front, v, 0.0, Reason.BODY)
     return walkers
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _enter_ego(lanes: Lanes, b: Batch, occ: Occupancy, s: int, row: int) -> None:
+def _enter_ego(lanes: Lanes, b: Batch, occ: Occupancy, place: Records, s: int, row: int) -> None:
     """Enter the ego into every lane it reaches into, and announce it along its route."""
-    ego, car, agent = b.ego[s, row], b.vehicle[s], b.count[s]
+    scene, agent = b.scene[s], b.scene[s].agents
+    ego = b.ego[s, row]
     c, t = math.cos(ego[EgoIndex.YAW]), math.sin(ego[EgoIndex.YAW])
-    half = 0.5 * (car[VehicleIndex.FRONT] + car[VehicleIndex.REAR])
-    middle = 0.5 * (car[VehicleIndex.FRONT] - car[VehicleIndex.REAR])
+    x, y = ego[EgoIndex.X] + scene.middle * c, ego[EgoIndex.Y] + scene.middle * t
     speed = ego[EgoIndex.VX]
-    place_lane = np.empty(8, np.int64)
-    place = np.empty((8, 3))
-    found, along = places(
-        lanes, b.map[s], ego[EgoIndex.X] + middle * c, ego[EgoIndex.Y] + middle * t, c, t,
-        half, 0.5 * car[VehicleIndex.WIDTH], speed * c, speed * t, place_lane, place,
-    )  # fmt: skip
+    found = reach_into(
+        lanes, scene.map, x, y, c, t, scene.half_length, scene.half_width, speed, place
+    )
+    along, best = -1, np.inf
     for k in range(found):
-        l, p = place_lane[k], place[k]
-        i = lanes.first[l] + min(
-            lanes.first[l + 1] - lanes.first[l] - 1, max(0, int(p[0] / lanes.spacing[l]))
-        )
-        v = speed * (c * lanes.sample[i, 3] + t * lanes.sample[i, 4])
-        insert(occ, l, agent, p[0], p[1], p[2], v, 0.0, Entry.BODY)
+        p = place[k]
+        insert(occ, p.lane, agent, p.middle, p.rear, p.front, speed * p.along, 0.0, Reason.BODY)
+        if p.along > _ALIGNED and abs(p.offset) < min(best, lanes.lane[p.lane].half_width):
+            along, best = k, abs(p.offset)
     if along >= 0:
         p = place[along]
-        hints = b.hints[s, b.hints.shape[1] - 1]
-        announce(lanes, occ, hints, agent, place_lane[along], p[1], p[2], speed, False)
+        last = b.hints.shape[1] - 1
+        announce(lanes, occ, b.hints[s], last, p.lane, p.rear, p.front, speed, False)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _choose_rates(b: Batch, bodies: NDArray[np.float64], s: int, row: int) -> None:
-    """The rate of everyone on a path, given the movers: vehicles, then those on foot."""
-    real, whole, count = b.real[s], b.whole[s], b.count[s]
-    used, vehicles = 0, 0
-    ego, car = b.ego[s, row], b.vehicle[s]
+def _announce_all(
+    lanes: Lanes, occ: Occupancy, hints: NDArray[np.int64], agents: Records, count: int
+) -> None:
+    for a in range(count):
+        me = agents[a]
+        if me.mode == Mode.LANE:
+            rear, front = me.s - me.half_length, me.s + me.half_length
+            announce(lanes, occ, hints, a, me.lane, rear, front, me.speed, True)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _choose_accelerations(
+    lanes: Lanes, occ: Occupancy, hints: NDArray[np.int64], agents: Records, count: int
+) -> None:
+    """The acceleration of everyone on a lane; who changes lanes minds both leaders."""
+    for a in range(count):
+        me = agents[a]
+        if me.mode != Mode.LANE:
+            continue
+        me.accel = follow(lanes, occ, hints, agents, a)
+        if me.leaving >= 0:
+            front = occ.entry[me.leaving_entry].front
+            gap, lead, _ = leader(lanes, occ, hints, a, me.leaving, me.leaving_entry, front)
+            wish = wish_on(lanes, me.leaving, me.factor, me.wish)
+            me.accel = min(me.accel, idm_acceleration(me.speed, wish, gap, lead))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _choose_rates(b: Batch, bodies: Records, s: int, row: int) -> None:
+    """The rate of everyone on a path, given the movers: the ego, vehicles, those on foot."""
+    agents, scene = b.agent[s], b.scene[s]
+    ego = b.ego[s, row]
     c, t = math.cos(ego[EgoIndex.YAW]), math.sin(ego[EgoIndex.YAW])
-    middle = 0.5 * (car[VehicleIndex.FRONT] - car[VehicleIndex.REAR])
-    bodies[0, 0] = ego[EgoIndex.X] + middle * c
-    bodies[0, 1] = ego[EgoIndex.Y] + middle * t
-    bodies[0, 2], bodies[0, 3] = c, t
-    bodies[0, 4] = 0.5 * (car[VehicleIndex.FRONT] + car[VehicleIndex.REAR])
-    bodies[0, 5] = 0.5 * car[VehicleIndex.WIDTH]
-    bodies[0, 6] = ego[EgoIndex.VX]
-    used = 1
+    it = bodies[0]
+    it.x, it.y = ego[EgoIndex.X] + scene.middle * c, ego[EgoIndex.Y] + scene.middle * t
+    it.cos, it.sin, it.speed, it.agent = c, t, ego[EgoIndex.VX], -1
+    it.half_length, it.half_width = scene.half_length, scene.half_width
+    used, vehicles = 1, 0
     for turn in range(2):
-        for a in range(count):
-            mode = whole[a, Whole.MODE]
-            on_foot = b.kind[s, a] == AgentKind.PEDESTRIAN
-            if (mode == Mode.LANE or mode == Mode.PATH) and on_foot == (turn == 1):
-                bodies[used, 0], bodies[used, 1] = real[a, Real.X], real[a, Real.Y]
-                bodies[used, 2], bodies[used, 3] = real[a, Real.COS], real[a, Real.SIN]
-                bodies[used, 4] = real[a, Real.HALF_LENGTH]
-                bodies[used, 5] = real[a, Real.HALF_WIDTH]
-                bodies[used, 6] = real[a, Real.SPEED]
+        for a in range(scene.agents):
+            me = agents[a]
+            on_foot = me.kind == AgentKind.PEDESTRIAN
+            if (me.mode == Mode.LANE or me.mode == Mode.PATH) and on_foot == (turn == 1):
+                it = bodies[used]
+                it.x, it.y, it.cos, it.sin = me.x, me.y, me.cos, me.sin
+                it.half_length, it.half_width = me.half_length, me.half_width
+                it.speed, it.agent = me.speed, a
                 used += 1
         if turn == 0:
             vehicles = used
     scratch = np.empty(5)
-    own = 1
-    for a in range(count):
-        mode = whole[a, Whole.MODE]
-        if b.kind[s, a] == AgentKind.PEDESTRIAN:
-            if mode == Mode.PATH:
-                real[a, Real.ACCEL] = pedestrian_rate(
-                    b.log[s, a], b.log_valid[s, a], b.last[s, a], real, a,
-                    bodies, vehicles, scratch,
-                )  # fmt: skip
+    for a in range(scene.agents):
+        me = agents[a]
+        if me.mode != Mode.PATH:
             continue
-        if mode == Mode.PATH:
-            real[a, Real.ACCEL] = vehicle_rate(
-                b.log[s, a], b.log_valid[s, a], b.last[s, a], real, a,
-                bodies, used, own, scratch,
-            )  # fmt: skip
-        if mode == Mode.PATH or mode == Mode.LANE:
-            own += 1
+        log, valid = b.log[s, a], b.log_valid[s, a]
+        if me.kind == AgentKind.PEDESTRIAN:
+            me.rate = pedestrian_rate(log, valid, agents, a, bodies, vehicles, scratch)
+        else:
+            me.rate = vehicle_rate(log, valid, agents, a, bodies, used, scratch)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _move_all(lanes: Lanes, b: Batch, s: int, row: int) -> None:
     """Move everyone to the next row and write it."""
-    real, whole = b.real[s], b.whole[s]
-    pose = np.empty(5)
-    for a in range(b.count[s]):
-        mode = whole[a, Whole.MODE]
-        if mode == Mode.ABSENT or mode == Mode.GONE:
-            continue
+    agents, hints = b.agent[s], b.hints[s]
+    for a in range(b.scene[s].agents):
+        me = agents[a]
+        mode = me.mode
         if mode == Mode.LANE:
-            move(lanes, b.hints[s, a], real, whole, a, _DT)
-            if whole[a, Whole.MODE] == Mode.GONE:
-                continue
+            move(lanes, hints, agents, a, DT)
+            if me.mode == Mode.LANE:
+                _write(b, s, a, row + 1)
         elif mode == Mode.PATH:
-            real[a, Real.RATE] = real[a, Real.ACCEL]
-            real[a, Real.CLOCK] += real[a, Real.RATE]
-            if real[a, Real.CLOCK] > b.last[s, a]:
-                whole[a, Whole.MODE] = Mode.GONE
+            me.clock += me.rate
+            if me.clock > me.last:
+                me.mode = Mode.GONE
                 continue
-            path_pose(b.log[s, a], b.log_valid[s, a], b.last[s, a], real[a, Real.CLOCK], pose)
-            walk(real, pose, a)
-            rate = real[a, Real.RATE]
-            b.valid[s, a, row + 1] = True
             out = b.agents[s, a, row + 1]
-            out[0], out[1], out[2] = pose[0], pose[1], pose[2]
-            out[3], out[4] = rate * pose[3], rate * pose[4]
-            continue
+            path_pose(b.log[s, a], b.log_valid[s, a], me.last, me.clock, out)
+            walk(agents, a, out)
+            out[StateIndex.VX] *= me.rate
+            out[StateIndex.VY] *= me.rate
+            b.valid[s, a, row + 1] = True
         elif mode == Mode.REPLAY:
             b.valid[s, a, row + 1] = b.log_valid[s, a, row + 1]
-            b.agents[s, a, row + 1] = b.log[s, a, row + 1]
-            if not b.log_valid[s, a, row + 1]:
-                whole[a, Whole.MODE] = Mode.ABSENT
+            for c in range(5):
+                b.agents[s, a, row + 1, c] = b.log[s, a, row + 1, c]
+            if b.log_valid[s, a, row + 1]:
+                walk(agents, a, b.log[s, a, row + 1])
             else:
-                walk(real, b.log[s, a, row + 1], a)
-            continue
-        _write(b, s, a, row + 1)
+                me.mode = Mode.ABSENT
+        elif mode == Mode.PARKED:
+            _write(b, s, a, row + 1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _write(b: Batch, s: int, a: int, row: int) -> None:
     """Record an agent's present state as row `row`."""
-    real = b.real[s, a]
-    out = b.agents[s, a, row]
+    me = b.agent[s, a]
     b.valid[s, a, row] = True
-    out[StateIndex.X], out[StateIndex.Y] = real[Real.X], real[Real.Y]
-    out[StateIndex.YAW] = wrap_angle(real[Real.YAW])
-    out[StateIndex.VX] = real[Real.SPEED] * real[Real.COS]
-    out[StateIndex.VY] = real[Real.SPEED] * real[Real.SIN]
+    b.agents[s, a, row, StateIndex.X] = me.x
+    b.agents[s, a, row, StateIndex.Y] = me.y
+    b.agents[s, a, row, StateIndex.YAW] = wrap_angle(me.yaw)
+    b.agents[s, a, row, StateIndex.VX] = me.speed * me.cos
+    b.agents[s, a, row, StateIndex.VY] = me.speed * me.sin
