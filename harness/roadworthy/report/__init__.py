@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
+from roadworthy.compare import Comparison
+from roadworthy.errors import RunError
+from roadworthy.pairing import Entry, contestants
 from roadworthy.plugins import registry
 from roadworthy.report.junit import junit_of
 from roadworthy.report.markdown import markdown_of
 from roadworthy.report.page import page_of
 from roadworthy.report.replays import encode_replays
 from roadworthy.report.tables import scores_parquet
+from roadworthy.report.verdicts import judge
 from roadworthy.report.view import view_of
 from roadworthy.store import Run, write_file
 
@@ -26,22 +30,38 @@ def write_reports(run: Run) -> Path:
     return write_report([run], run.path)
 
 
-def write_report(runs: Sequence[Run], out: Path, title: str = "") -> Path:
-    """Write `report.html`, `summary.md`, `junit.xml` and `scores.parquet` of runs side by side.
+def write_report(
+    entries: Iterable[Entry],
+    out: Path,
+    *,
+    title: str = "",
+    comparison: Comparison | None = None,
+) -> Path:
+    """Write `report.html`, `summary.md`, `junit.xml` and `scores.parquet` of planners side by side.
 
     Args:
-        runs: one or several; cases are paired by their key.
+        entries: runs (all their planners) or (run, planner) pairs, the reference first. Cases
+            are paired by their key.
         out: the folder, made if need be.
         title: of the page; the suites' names if not given.
+        comparison: theirs, if it has been made already.
+
+    Returns:
+        The path of the HTML page.
 
     Raises:
         RunError: if there is nothing to show, or the folder cannot be written.
     """
-    view = view_of(runs, title)
-    out.mkdir(parents=True, exist_ok=True)
-    sections = registry().hooks.roadworthy_report_sections(list(runs))
-    page = page_of(view, encode_replays(view), sections)
-    write_file(out / "summary.md", markdown_of(view).encode())
+    players = contestants(entries)
+    view = view_of(players, title)
+    verdicts = judge(players, comparison)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{out}: cannot be written: {error.strerror}") from error
+    sections = registry().hooks.roadworthy_report_sections(list(view.runs))
+    page = page_of(view, verdicts, encode_replays(view), sections)
+    write_file(out / "summary.md", markdown_of(view, verdicts).encode(errors="replace"))
     write_file(out / "junit.xml", junit_of(view))
     write_file(out / "scores.parquet", scores_parquet(view))
     write_file(out / "report.html", page.encode(errors="replace"))

@@ -70,8 +70,10 @@ class MapCrop:
         lanes, centres, areas = self._rows
         kept_lanes, kept_centres, kept_areas = self._kept
         centres_kept = kept_centres & (self._map.lane_kind != LaneKind.BIKE)
+        inside_junctions = self._map.lane_kind == LaneKind.CONNECTOR
         kinds = [
-            ("lane", self._clipped(lanes, kept_lanes)),
+            ("lane", self._clipped(lanes, kept_lanes & ~inside_junctions)),
+            ("connector", self._clipped(lanes, kept_lanes & inside_junctions)),
             ("centre", [self.simplified(centres[i][:, :2]) for i in np.flatnonzero(centres_kept)]),
         ]
         for name, kind in (
@@ -80,10 +82,12 @@ class MapCrop:
         ):
             wanted = kept_areas & np.isin(self._map.area_kind, kind)
             kinds.append((name, self._clipped(areas, wanted)))
+        stops = self._map.stop_line
         if self._region is not None:
-            middle = self._map.stop_line.mean(axis=1)
-            inside = (middle >= self._region[:2]) & (middle <= self._region[2:])
-            kinds.append(("stop", list(self._map.stop_line[inside.all(axis=1)])))
+            middle = stops.mean(axis=1)
+            within = (middle >= self._region[:2]) & (middle <= self._region[2:])
+            stops = stops[within.all(axis=1)]
+        kinds.append(("stop", list(stops)))
         fields = {}
         for name, lines in kinds:
             points = Ragged.of(lines, 2)

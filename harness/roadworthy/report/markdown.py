@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from roadworthy.casetable import column_name
+from roadworthy.compare import Comparison
+from roadworthy.leaderboard import Leaderboard
 from roadworthy.report.numbers import format_value
+from roadworthy.report.verdicts import Verdicts
 from roadworthy.report.view import Case, Entry, View
 from roadworthy.summary import ColumnSummary
 
@@ -15,8 +19,8 @@ _REASONS = 15
 _WORST = 10
 
 
-def markdown_of(view: View) -> str:
-    """The summary: headline table, denominators, reasons, worst cases, notices."""
+def markdown_of(view: View, verdicts: Verdicts) -> str:
+    """The summary: headline table, comparison, denominators, reasons, worst cases, notices."""
     parts = [f"# {_text(view.title)}", _opening(view)]
     arrows = {"higher": " ↑", "lower": " ↓", "neither": ""}
     head = ["planner", "ok / cases", *(c.label + arrows[c.better] for c in view.headline)]
@@ -28,6 +32,12 @@ def markdown_of(view: View) -> str:
             cells.append(_figure(found))
         rows.append(cells)
     parts.append(markdown_table(head, rows))
+    if verdicts.refused:
+        parts.append(f"**Not compared:** {_text(verdicts.refused)}")
+    if verdicts.ranking and len(view.entries) > 2:
+        parts += ["## Ranking", _ranking(verdicts.ranking)]
+    if verdicts.comparison:
+        parts += _comparison(verdicts.comparison)
     if view.reasons:
         parts.append("## Failures by reason")
         labels = [entry.label for entry in view.entries]
@@ -60,9 +70,7 @@ def markdown_of(view: View) -> str:
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table; the first column is left aligned, the others right."""
     lines = [head, ["---", *("--:" for _ in head[1:])], *rows]
-    texts = [
-        [cell if i == 1 else _text(cell) for cell in line] for i, line in enumerate(lines)
-    ]
+    texts = [[cell if i == 1 else _text(cell) for cell in line] for i, line in enumerate(lines)]
     return "\n".join(f"| {' | '.join(line)} |" for line in texts)
 
 
@@ -79,6 +87,46 @@ def _opening(view: View) -> str:
     if any(entry.privileged for entry in view.entries):
         said.append("† sees the whole log (privileged).")
     return "  \n".join(said)
+
+
+def _ranking(board: Leaderboard) -> str:
+    rows = [
+        [
+            s.place,
+            s.label + (" †" if s.privileged else ""),
+            format_value(s.value),
+            f"{format_value(s.low)} to {format_value(s.high)}",
+            f"{s.errors} / {s.cases}",
+        ]
+        for s in board.standings
+    ]
+    name = column_name(board.metric, board.column)
+    return markdown_table(["rank", "planner", name, "95% interval", "errors"], rows)
+
+
+def _comparison(comparison: Comparison) -> list[str]:
+    parts = []
+    for challenge in comparison.challenges:
+        t = challenge.transitions
+        parts.append(f"## {_text(challenge.b.label)} against {_text(comparison.a.label)}")
+        parts.append(
+            f"{len(t.fixed)} fixed, {len(t.broken)} broken, {len(t.still_failing)} still failing, "
+            f"{len(t.still_fine)} still fine."
+        )
+        rows = [
+            [
+                c.name,
+                c.verdict or "no data",
+                format_value(c.difference.value),
+                f"{format_value(c.difference.low)} to {format_value(c.difference.high)}",
+                "–" if c.p_holm is None else f"{c.p_holm:.3f}",
+                str(c.scenarios),
+            ]
+            for c in challenge.headline
+        ]
+        head = ["metric", "verdict", "difference", "interval", "p (Holm)", "scenarios"]
+        parts.append(markdown_table(head, rows))
+    return parts
 
 
 def _figure(found: ColumnSummary | None) -> str:

@@ -14,5 +14,7 @@ def format_value(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     if abs(value) < 10.0:
-        return f"{value:.3f}"
-    return f"{value:,.1f}" if abs(value) < 1000.0 else f"{value:,.0f}"
+        text = f"{value:.3f}"
+    else:
+        text = f"{value:,.1f}" if abs(value) < 1000.0 else f"{value:,.0f}"
+    return text.replace("-", "−")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
-from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from roadworthy.report.numbers import format_value
 from roadworthy.report.payload import inert_json, payload_of
-from roadworthy.report.plots import histograms
+from roadworthy.report.plots import forest, histograms
 from roadworthy.report.replays import Replays
+from roadworthy.report.verdicts import Verdicts
 from roadworthy.report.view import View
 
 __all__ = ["page_of"]
@@ -36,17 +36,17 @@ _SCRIPTS = (
 
 def page_of(
     view: View,
+    verdicts: Verdicts,
     replays: Replays,
     sections: Sequence[tuple[str, str]] = (),
-    parts: Mapping[str, Any] | None = None,
 ) -> str:
     """The page.
 
     Args:
         view: what is shown.
+        verdicts: what the statistics say of it.
         replays: encoded replays of some or all cases.
         sections: (title, trusted HTML fragment) pairs from plugins.
-        parts: more variables for the template, such as a comparison's.
     """
     import jinja2
 
@@ -58,6 +58,7 @@ def page_of(
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["value"] = format_value
+    environment.filters["breakable"] = _breakable
     style = "\n".join(_asset("assets", name) for name in _STYLES)
     script = "\n".join(_asset("assets", name) for name in _SCRIPTS)
     return environment.get_template("page.html").render(
@@ -68,10 +69,17 @@ def page_of(
         data=Markup(inert_json(payload_of(view, replays.by_case))),
         blobs=[Markup(blob) for blob in replays.blobs],
         replays=replays,
+        verdicts=verdicts,
+        forest=forest,
         histograms=histograms(view),
         sections=[(title, Markup(body)) for title, body in sections],
-        **{"comparison": None, **(parts or {})},
     )
+
+
+def _breakable(name: str) -> Markup:
+    """A metric's name that may be broken after its dots and underscores."""
+    escaped = str(escape(name))
+    return Markup(escaped.replace(".", ".<wbr>").replace("_", "_<wbr>"))
 
 
 def _asset(folder: str, name: str) -> str:

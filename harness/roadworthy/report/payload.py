@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.report.reasons import NEAR_MISSES, event_text
 from roadworthy.report.view import Case, Result, View
 
 __all__ = ["inert_json", "payload_of"]
@@ -84,11 +85,7 @@ def _result(view: View, result: Result, texts: dict[str, int]) -> dict[str, Any]
         "r": [[reason.level, reason.text, reason.step] for reason in result.reasons],
     }
     if record.events:
-        out["e"] = [
-            {"metric": metric, **{k: v for k, v in event.items() if _plain(v)}}
-            for metric, events in record.events.items()
-            for event in events
-        ]
+        out["e"] = _events(record.events)
     if record.error is not None:
         traceback = record.error.traceback[-_TRACEBACK:]
         out["err"] = {
@@ -98,6 +95,19 @@ def _result(view: View, result: Result, texts: dict[str, int]) -> dict[str, Any]
             "trace": texts.setdefault(traceback, len(texts)) if traceback else -1,
         }
     return out
+
+
+def _events(events: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What the metrics found, in order of time; what several found alike stands once."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for event in (e for several in events.values() for e in several):
+        plain = {k: v for k, v in event.items() if _plain(v)}
+        plain["kind"] = str(event.get("kind", "event"))
+        plain["step"] = event["step"] if isinstance(event.get("step"), int) else -1
+        plain["near"] = plain["kind"] in NEAR_MISSES
+        key = (event_text(plain), plain["step"], plain.get("agent"), plain.get("at_fault"))
+        found.setdefault(key, plain)
+    return sorted(found.values(), key=lambda e: e["step"])
 
 
 def _plain(value: Any) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from roadworthy.report.numbers import format_value
 from roadworthy.report.view import Column, View
 
-__all__ = ["histogram", "histograms"]
+__all__ = ["forest", "histogram", "histograms"]
 
 _WIDTH, _HEIGHT = 320.0, 120.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 6.0, 6.0, 14.0, 20.0
@@ -48,14 +48,14 @@ def histogram(title: str, labels: Sequence[str], series: Sequence[NDArray[np.flo
         labels: of the planners.
         series: per planner its finite values.
     """
-    low, high = _range(np.concatenate(list(series)))
-    edges = np.linspace(low, high, _BINS + 1)
-    shares = [
-        np.histogram(values, edges)[0] / max(len(values), 1) for values in series
-    ]
+    joined = np.concatenate(list(series))
+    low, high = _range(joined)
+    bins = 2 if np.isin(joined, (0.0, 1.0)).all() else _BINS
+    edges = np.linspace(low, high, bins + 1)
+    shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values in series]
     top = max(float(s.max()) for s in shares) or 1.0
     inner, tall = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
-    slot = inner / _BINS
+    slot = inner / bins
     bar = (slot - 3.0) / len(series)
     base = _TOP + tall
     parts = []
@@ -68,7 +68,8 @@ def histogram(title: str, labels: Sequence[str], series: Sequence[NDArray[np.flo
         )
         parts.append(f'<path class="series-{i % 8}" d="{path}"/>')
     said = "; ".join(
-        f"{label}: {len(v)} cases" + (f", median {format_value(float(np.median(v)))}" if len(v) else "")
+        f"{label}: {len(v)} cases"
+        + (f", median {format_value(float(np.median(v)))}" if len(v) else "")
         for label, v in zip(labels, series, strict=True)
     )
     return Markup(
@@ -79,6 +80,44 @@ def histogram(title: str, labels: Sequence[str], series: Sequence[NDArray[np.flo
         f'<text x="{_WIDTH - _RIGHT:g}" y="{_HEIGHT - 6:g}" class="end">{format_value(high)}</text>'
         f'<text x="{_LEFT:g}" y="9">{top:.0%} of cases</text>'
         f"{''.join(parts)}</svg>"
+    )
+
+
+def forest(
+    rows: Sequence[tuple[int, float | None, float | None, float | None]], about_zero: bool = False
+) -> Markup:
+    """Means with their intervals on one axis, one line each; for eyes alone.
+
+    Args:
+        rows: (colour, mean, low, high) of each line.
+        about_zero: whether to put 0 in the middle.
+    """
+    known = [x for row in rows for x in row[1:] if x is not None]
+    if not known:
+        return Markup("")
+    low, high = _range(np.array(known))
+    if about_zero:
+        high = max(map(abs, known)) or 1.0
+        low = -high
+    width, gap, edge = 200.0, 13.0, 6.0
+    height = gap * len(rows) + 14.0
+
+    def at(x: float) -> str:
+        return f"{edge + (width - 2 * edge) * (x - low) / (high - low):.1f}"
+
+    parts = []
+    for i, (colour, mean, begin, end) in enumerate(rows):
+        y = gap * i + 7.0
+        if begin is not None and end is not None:
+            parts.append(f'<path class="whisker" d="M{at(begin)} {y:g}H{at(end)}"/>')
+        if mean is not None:
+            parts.append(f'<circle class="series-{colour % 8}" cx="{at(mean)}" cy="{y:g}" r="4"/>')
+    zero = f'<path class="zero" d="M{at(0.0)} 0V{height - 13:g}"/>' if low < 0.0 < high else ""
+    return Markup(
+        f'<svg class="forest" viewBox="0 0 {width:g} {height:g}" aria-hidden="true">{zero}'
+        f"{''.join(parts)}"
+        f'<text x="{edge:g}" y="{height - 1:g}">{format_value(low)}</text>'
+        f'<text x="{width - edge:g}" y="{height - 1:g}" class="end">{format_value(high)}</text></svg>'
     )
 
 

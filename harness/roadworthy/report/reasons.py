@@ -10,7 +10,7 @@ from roadworthy.casetable import column_name
 from roadworthy.rollout import Status
 from roadworthy.store import CaseRecord
 
-__all__ = ["NEAR_MISSES", "Reason", "failed", "reasons_of"]
+__all__ = ["NEAR_MISSES", "Reason", "event_text", "failed", "reasons_of"]
 
 NEAR_MISSES = frozenset({"ttc"})
 """Kinds of events that warn, but do not make a case a failed one."""
@@ -32,9 +32,7 @@ class Reason:
     step: int = -1
 
 
-def reasons_of(
-    record: CaseRecord, metrics: Mapping[str, Mapping[str, Any]]
-) -> tuple[Reason, ...]:
+def reasons_of(record: CaseRecord, metrics: Mapping[str, Mapping[str, Any]]) -> tuple[Reason, ...]:
     """The reasons of one case, each once at its first step, errors and failures first.
 
     An event counts unless it says `at_fault: false`. Where no event explains a headline

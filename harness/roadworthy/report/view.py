@@ -13,6 +13,7 @@ from typing import Any
 
 from roadworthy.casetable import column_name
 from roadworthy.errors import RunError
+from roadworthy.pairing import Contestant
 from roadworthy.report.reasons import Reason, failed, reasons_of
 from roadworthy.rollout import Status
 from roadworthy.store import CaseRecord, Run
@@ -171,6 +172,11 @@ class View:
         return tuple(s.value for s in Status if s is Status.OK or s.value in met)
 
     @cached_property
+    def ids(self) -> dict[str, str]:
+        """Key of a case -> its id in links."""
+        return {case.key: case.id for case in self.cases}
+
+    @cached_property
     def worst(self) -> tuple[Case, ...]:
         """All cases, the worst first: failures, then errors, then near misses, then low scores."""
         return tuple(sorted(self.cases, key=self._badness))
@@ -187,17 +193,16 @@ class View:
         return (*(-float(c) for c in counts), score)
 
 
-def view_of(runs: Sequence[Run], title: str = "") -> View:
-    """The view of one or several runs.
+def view_of(players: Sequence[Contestant], title: str = "") -> View:
+    """The view of some planners of one or several runs.
 
     Raises:
         RunError: if there is nothing to show.
     """
-    if not runs:
-        raise RunError("no run is named", hint="Name at least one run directory.")
-    entries = _entries(runs)
-    if not entries:
-        raise RunError(f"{runs[0].path}: no planner was run")
+    if not players:
+        raise RunError("no planner to show", hint="Name at least one run directory.")
+    runs = list({player.run.path: player.run for player in players}.values())
+    entries = _entries(players, runs)
     names = list(dict.fromkeys(str(run.manifest.suite.get("name", run.path.name)) for run in runs))
     return View(
         title=title or ", ".join(names),
@@ -208,19 +213,18 @@ def view_of(runs: Sequence[Run], title: str = "") -> View:
     )
 
 
-def _entries(runs: Sequence[Run]) -> tuple[Entry, ...]:
-    labels = Counter(label for run in runs for label in run.manifest.planners)
-    entries: list[Entry] = []
-    used: set[str] = set()
-    for run in runs:
-        summaries = {s.planner: s for s in summarise(run)}
-        for planner, described in run.manifest.planners.items():
-            label = planner if labels[planner] == 1 else f"{run.path.name}/{planner}"
-            while label in used:
-                label += "′"
-            used.add(label)
-            entries.append(Entry(label, planner, run, summaries[planner], described))
-    return tuple(entries)
+def _entries(players: Sequence[Contestant], runs: Sequence[Run]) -> tuple[Entry, ...]:
+    summaries = {(run.path, s.planner): s for run in runs for s in summarise(run)}
+    return tuple(
+        Entry(
+            player.label,
+            player.planner,
+            player.run,
+            summaries[player.run.path, player.planner],
+            player.run.manifest.planners[player.planner],
+        )
+        for player in players
+    )
 
 
 def _columns(runs: Sequence[Run]) -> tuple[Column, ...]:
@@ -263,6 +267,4 @@ def _cases(entries: Sequence[Entry]) -> tuple[Case, ...]:
     length = 12
     while len({key[:length] for key in results}) < len(results):
         length += 4
-    return tuple(
-        Case(key[:length], key, samples[key], tuple(row)) for key, row in results.items()
-    )
+    return tuple(Case(key[:length], key, samples[key], tuple(row)) for key, row in results.items())

@@ -28,9 +28,9 @@ rw.svg = (tag, names = {}, ...children) =>
 rw.format = (value) => {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size < 10) return value.toFixed(3);
-  const digits = size < 1000 ? 1 : 0;
-  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const digits = size < 10 ? 3 : size < 1000 ? 1 : 0;
+  const text = size.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return value < 0 ? `−${text}` : text;
 };
 
 rw.caseName = (item) => item.name + (item.rep ? ` #${item.rep}` : "");

@@ -45,21 +45,12 @@ rw.gallery = (() => {
       picture, el("strong", {}, el("bdi", {}, rw.caseName(item))), el("span", { class: "source" }, item.source), ...item.results.map(outcome)));
   }
 
-  function start() {
-    const waiting = new Map();
-    const observer = new IntersectionObserver((seen) => {
-      for (const { isIntersecting, target } of seen) {
-        if (!isIntersecting) continue;
-        observer.unobserve(target);
-        paint(target, waiting.get(target));
-      }
-    }, { rootMargin: "200px" });
-    const watch = (canvas, item) => {
-      waiting.set(canvas, item);
-      observer.observe(canvas);
-    };
+  async function start() {
+    const waiting = [];
+    const watch = (canvas, item) => waiting.push([canvas, item]);
     $("gallery").append(...rw.data.worst.map((i) => card(rw.data.cases[i], watch)));
     window.addEventListener("resize", redraw);
+    for (const [canvas, item] of waiting) await paint(canvas, item);
   }
 
   function redraw() {

@@ -28,9 +28,10 @@ rw.motion = (() => {
     return {
       areas: path(polygons(fields, "area"), true),
       lanes: path(polygons(fields, "lane"), true),
+      connectors: path(polygons(fields, "connector"), true),
       centres: path(polygons(fields, "centre"), false),
       crosswalks: path(polygons(fields, "crosswalk"), true),
-      stops: path("stop_xy" in fields ? polygons(fields, "stop") : [], false),
+      stops: path(polygons(fields, "stop"), false),
     };
   }
 

@@ -3,7 +3,7 @@
 rw.picture = (() => {
   const NAMES = [
     "ground", "road", "lane-edge", "lane-centre", "crosswalk", "stop", "route", "log", "plan",
-    "vehicle", "person", "cycle", "object", "edge", "event", "ink", "green", "yellow", "red",
+    "vehicle", "person", "cycle", "object", "edge", "event", "near", "ink", "green", "yellow", "red",
   ];
   let colours = null;
 
@@ -20,11 +20,13 @@ rw.picture = (() => {
   /** Forget the colours, after the theme has changed. */
   const refresh = () => { colours = null; };
 
-  function frame(drive, time, zoom, follow) {
-    const turn = Math.PI / 2 - drive.ego.yaw[0];
+  // Driving off goes up the picture, or to the right where it is wide.
+  function frame(drive, time, zoom, follow, wide) {
+    const turn = (wide ? 0 : Math.PI / 2) - drive.ego.yaw[0];
     if (follow) {
       const ego = rw.motion.egoBox(drive, time);
-      return { x: ego.x + 0.12 * zoom * Math.cos(ego.yaw), y: ego.y + 0.12 * zoom * Math.sin(ego.yaw), across: zoom, turn };
+      const ahead = (wide ? 0.3 : 0.2) * zoom;
+      return { x: ego.x + ahead * Math.cos(ego.yaw), y: ego.y + ahead * Math.sin(ego.yaw), across: zoom, turn };
     }
     const low = [Infinity, Infinity];
     const high = [-Infinity, -Infinity];
@@ -81,6 +83,7 @@ rw.picture = (() => {
     ctx.fillStyle = c.road;
     ctx.fill(roads.areas);
     ctx.fill(roads.lanes);
+    ctx.fill(roads.connectors);
     ctx.fillStyle = c.crosswalk;
     ctx.fill(roads.crosswalks);
     ctx.strokeStyle = c["lane-edge"];
@@ -143,7 +146,7 @@ rw.picture = (() => {
     const c = palette();
     const own = c[`series-${entry % 8}`];
     const ctx = canvas.getContext("2d");
-    const { x, y, across, turn } = frame(drive, time, zoom, follow);
+    const { x, y, across, turn } = frame(drive, time, zoom, follow, width > 1.2 * height);
     const perMetre = Math.min(width, height) / across;
     const px = 1 / perMetre;
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -180,7 +183,6 @@ rw.picture = (() => {
     trail(ctx, drive.ego, 0, step);
     const marked = new Set(options.events.filter((e) => e.step <= step + 1).map((e) => e.agent));
     agents(ctx, drive, time, c, px, marked);
-    box(ctx, rw.motion.egoBox(drive, time), own, c.edge, 1.3 * px);
     const plan = drive.plans.findLast((p) => p.step <= step);
     if (options.plan && plan) {
       ctx.strokeStyle = ctx.fillStyle = c.plan;
@@ -192,9 +194,10 @@ rw.picture = (() => {
         ctx.fill();
       }
     }
-    ctx.strokeStyle = c.event;
+    box(ctx, rw.motion.egoBox(drive, time), own, c.edge, 1.3 * px);
     ctx.lineWidth = 2 * px;
     for (const event of options.events) {
+      ctx.strokeStyle = event.near ? c.near : c.event;
       if (event.step < 0 || (event.step > step && !small)) continue;
       const ego = rw.motion.egoBox(drive, event.step);
       ctx.beginPath();

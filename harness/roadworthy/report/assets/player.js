@@ -100,7 +100,7 @@ rw.player = (() => {
 
   function trace() {
     const shown = state.drives.filter((d) => d.shown.checked);
-    const marks = [...new Set(shown.flatMap((d) => d.events.map((event) => event.step)))].filter((s) => s >= 0);
+    const marks = shown.flatMap((d) => d.events).filter(({ step: at }) => at >= 0);
     state.move = rw.traces.build($("traces"), shown, state.steps, marks, (to) => {
       pause();
       seek(to);

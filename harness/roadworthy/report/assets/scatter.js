@@ -18,7 +18,7 @@ rw.scatter = (() => {
     return rw.failed(b) ? "second" : "none";
   }
 
-  // Equal flags would hide one another: they are spread a little, always in the same way.
+  // Equal scores would hide one another: they are spread a little, always in the same way.
   function spread(i, k) {
     const wave = Math.sin((i + 1) * (k ? 78.233 : 12.9898)) * 43758.5453;
     return (wave - Math.floor(wave) - 0.5) * 0.09;
@@ -67,13 +67,14 @@ rw.scatter = (() => {
     let [low, high] = [Math.min(...all), Math.max(...all)];
     if (low >= 0 && high <= 1) [low, high] = [0, 1];
     if (low === high) [low, high] = [low - 0.5, high + 0.5];
-    const flags = all.every((v) => v === 0 || v === 1);
+    const places = new Set(found.map(({ x, y }) => `${x} ${y}`));
+    const crowded = places.size < 0.8 * found.length;
     const inner = SIZE - 2 * EDGE;
     const xOf = (v) => EDGE + (inner * (v - low)) / (high - low);
     const yOf = (v) => SIZE - EDGE - (inner * (v - low)) / (high - low);
     for (const point of found) {
-      point.px = +(xOf(point.x) + (flags ? inner * spread(point.i, 0) : 0)).toFixed(1);
-      point.py = +(yOf(point.y) + (flags ? inner * spread(point.i, 1) : 0)).toFixed(1);
+      point.px = +(xOf(point.x) + (crowded ? inner * spread(point.i, 0) : 0)).toFixed(1);
+      point.py = +(yOf(point.y) + (crowded ? inner * spread(point.i, 1) : 0)).toFixed(1);
     }
     found.sort((a, b) => a.px - b.px || a.py - b.py || a.i - b.i);
     const marks = found.map(mark);
@@ -94,7 +95,7 @@ rw.scatter = (() => {
       legend(found),
     );
     rove(marks, 0);
-    note(found, better, first, second, flags);
+    note(found, better, first, second, crowded);
   }
 
   function legend(found) {
@@ -107,7 +108,7 @@ rw.scatter = (() => {
     return list;
   }
 
-  function note(found, better, first, second, flags) {
+  function note(found, better, first, second, crowded) {
     const sign = better === "lower" ? -1 : 1;
     const up = found.filter(({ x, y }) => sign * (y - x) > 0).length;
     const down = found.filter(({ x, y }) => sign * (y - x) < 0).length;
@@ -115,7 +116,7 @@ rw.scatter = (() => {
     $("scatter-note").replaceChildren(
       rw.el("bdi", {}, entries[second].label), ` is ${words[0]} than `, rw.el("bdi", {}, entries[first].label),
       ` in ${up} cases, ${words[1]} in ${down}, equal in ${found.length - up - down}, of ${found.length} that both were judged in.`,
-      flags ? " Equal marks are spread a little so that all can be seen." : "",
+      crowded ? " Marks are spread a little so that all can be seen." : "",
     );
   }
 

@@ -2,7 +2,7 @@
 
 rw.traces = (() => {
   const HEIGHT = 74;
-  const LEFT = 40;
+  const LEFT = 52;
   const RIGHT = 10;
   const TOP = 16;
   const BOTTOM = 8;
@@ -37,7 +37,7 @@ rw.traces = (() => {
       rw.svg("text", { x: LEFT - 6, y: base, class: "end" }, "0"),
       rw.svg("text", { x: LEFT - 6, y: TOP + 5, class: "end" }, `${Math.round(top)} ${unit}`),
       limit ? rw.svg("path", { class: "limit", d: `M${LEFT} ${yOf(limit)}H${width - RIGHT}` }) : null,
-      ...events.map((step) => rw.svg("path", { class: "event-mark", d: `M${xOf(step)} ${TOP}V${base}` })),
+      ...events.map(({ step, near }) => rw.svg("path", { class: near ? "event-mark near" : "event-mark", d: `M${xOf(step)} ${TOP}V${base}` })),
       ...series.map(({ entry, values }) => rw.svg("path", { class: `line ${rw.seriesClass(entry)}`, d: path(values, top, xOf) })),
       cursor,
     );
