@@ -20,6 +20,11 @@
     executor = "process"
     workers = 2
 
+    [[gate]]
+    metric = "pdms.score"
+    against = "baseline"
+    margin = 0.01
+
 Keys beside `name` in a source, simulator, planner or metric table are that plugin's
 options. A relative `path` is looked up in the data folder where one is named (`--data` or
 `ROADWORTHY_DATA`), else beside the suite file.
@@ -39,6 +44,7 @@ from roadworthy.errors import SuiteError, did_you_mean
 from roadworthy.localfile import kebab
 
 __all__ = [
+    "GateConfig",
     "PluginConfig",
     "RunConfig",
     "Suite",
@@ -90,8 +96,38 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     save_rollouts: bool = True
 
 
+class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One rule that a run has to meet; see `roadworthy.gate`. None of these changes a score.
+
+    A rule sets one of `at_least` and `at_most` (absolute), or `against` with one of `margin`
+    (not worse) and `improvement` (better).
+
+    Attributes:
+        metric: the column, such as `pdms.score`.
+        planner: label; every planner unless given.
+        at_least, at_most: what the mean has to keep to.
+        against: `baseline`, the run given with --baseline, or the label of another planner.
+        margin: by how much it may be worse, in the column's unit.
+        improvement: by more than how much it has to be better.
+        confidence: level of the two-sided interval whose end decides.
+        min_scenarios: with fewer independent scenarios the rule cannot be judged.
+        max_errors: with more cases that cannot be judged or compared, neither.
+    """
+
+    metric: Annotated[str, msgspec.Meta(min_length=1)]
+    planner: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    against: str = ""
+    margin: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    improvement: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    confidence: Annotated[float, msgspec.Meta(ge=0.5, le=0.999)] = 0.95
+    min_scenarios: Annotated[int, msgspec.Meta(ge=2)] = 10
+    max_errors: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
 class Suite(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed suite. `sources`, `planners`, `metrics` are in file order."""
+    """A parsed suite. `sources`, `planners`, `metrics`, `gate` are in file order."""
 
     name: str
     description: str = ""
@@ -102,6 +138,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True):
     planners: tuple[PluginConfig, ...]
     metrics: tuple[PluginConfig, ...]
     run: RunConfig = RunConfig()
+    gate: tuple[GateConfig, ...] = ()
     path: str = ""
 
 
@@ -115,6 +152,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     planners: list[str | dict[str, Any]] = []
     metrics: Annotated[list[str | dict[str, Any]], msgspec.Meta(min_length=1)]
     run: RunConfig = RunConfig()
+    gate: tuple[GateConfig, ...] = ()
 
 
 def load_suite(path: Path) -> Suite:
@@ -155,7 +193,10 @@ def parse_suite(text: str, path: str) -> Suite:
     for key in raw:
         if key not in known:
             raise SuiteError(f"{path}: unknown key {key!r}", hint=did_you_mean(key, known))
-    _check_run_keys(raw.get("run"), path)
+    _check_keys(raw.get("run"), RunConfig, f"{path}: run")
+    rules = raw.get("gate")
+    for i, rule in enumerate(rules if isinstance(rules, list) else ()):
+        _check_keys(rule, GateConfig, f"{path}: gate[{i}]")
     try:
         file = msgspec.convert(raw, _File)
     except msgspec.ValidationError as error:
@@ -171,6 +212,7 @@ def parse_suite(text: str, path: str) -> Suite:
         planners=planners,
         metrics=_plugins(file.metrics, "metrics", path),
         run=file.run,
+        gate=tuple(_check_rule(rule, f"{path}: gate[{i}]") for i, rule in enumerate(file.gate)),
         path=path,
     )
 
@@ -230,12 +272,35 @@ def _default_label(name: str) -> str:
     return kebab(name.rpartition(":")[2]) if ":" in name else name
 
 
-def _check_run_keys(run: object, path: str) -> None:
-    known = [field.name for field in msgspec.structs.fields(RunConfig)]
-    if isinstance(run, dict):
-        for key in run:
+def _check_keys(table: object, schema: type[msgspec.Struct], where: str) -> None:
+    known = [field.name for field in msgspec.structs.fields(schema)]
+    if isinstance(table, dict):
+        for key in table:
             if key not in known:
-                raise SuiteError(f"{path}: run: unknown key {key!r}", hint=did_you_mean(key, known))
+                raise SuiteError(f"{where}: unknown key {key!r}", hint=did_you_mean(key, known))
+
+
+def _check_rule(rule: GateConfig, where: str) -> GateConfig:
+    kinds = ("at_least", "at_most", "margin", "improvement")
+    given = [name for name in kinds if getattr(rule, name) is not None]
+    if len(given) != 1:
+        raise SuiteError(
+            f"{where}: has {' and '.join(given) or 'no condition'}",
+            hint=f"A rule sets one of {', '.join(kinds)}; write a second rule for a second one.",
+        )
+    relative = given[0] in ("margin", "improvement")
+    if relative and not rule.against:
+        raise SuiteError(
+            f"{where}: {given[0]} of what?", hint='Add `against = "baseline"` or a planner.'
+        )
+    if rule.against and not relative:
+        raise SuiteError(
+            f"{where}: {given[0]} is absolute, so `against` = {rule.against!r} has no meaning",
+            hint="Drop `against`, or use `margin` or `improvement`.",
+        )
+    if rule.against and rule.against == rule.planner:
+        raise SuiteError(f"{where}: {rule.planner!r} is compared with itself")
+    return rule
 
 
 def _plugins(
