@@ -14,7 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TextIO
 
 import click
 
@@ -61,9 +61,10 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code; nothing a user can mend ends in a traceback."""
     args = list(sys.argv[1:] if argv is None else argv)
-    warnings.showwarning = _show_warning
     try:
-        code = cli.main(args, prog_name="roadworthy", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = cli.main(args, prog_name="roadworthy", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
@@ -88,5 +89,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(code or ExitCode.OK)
 
 
-def _show_warning(message: Warning | str, *place: Any, **more: Any) -> None:
-    click.echo(f"warning: {message}", err=True)
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A plugin's warning is a sentence; any other keeps its place in the code."""
+    from roadworthy.plugins import PluginWarning
+
+    own = issubclass(category, PluginWarning)
+    place = "" if own else f"{filename}:{lineno}: {category.__name__}: "
+    click.echo(f"warning: {place}{message}", err=True)
