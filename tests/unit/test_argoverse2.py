@@ -32,7 +32,7 @@ from roadworthy.scenario import (
     StateIndex,
 )
 from roadworthy.vehicle import EgoIndex
-from roadworthy_sources.argoverse2 import Argoverse2
+from roadworthy_sources.argoverse2 import Argoverse2, files
 from roadworthy_sources.argoverse2.vehicle import FUSION
 
 
@@ -322,6 +322,13 @@ def test_bad_files(name: str, content: bytes | None, words: str, tmp_path: Path)
     else:
         (folder / name).write_bytes(content)
     assert words in rejected(folder).reason
+
+
+@pytest.mark.parametrize("limit", ["MAX_JSON_BYTES", "MAX_TABLE_BYTES", "MAX_ROWS"])
+def test_files_are_bounded(limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, limit, 10)
+    reason = rejected(write_sensor_log(tmp_path / "log")).reason
+    assert re.search(r"At most 10 bytes|1 to 10 rows", reason), reason
 
 
 BAD_FORECASTS = {
