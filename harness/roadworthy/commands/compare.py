@@ -123,11 +123,10 @@ def _write(comparison: Comparison, players: tuple[Contestant, ...], out: Path) -
     from roadworthy.report import write_report
     from roadworthy.store import write_file
 
-    out.mkdir(parents=True, exist_ok=True)
+    page = write_report(players, out, comparison=comparison)
     text = msgspec.json.format(msgspec.json.encode(comparison), indent=2)
     write_file(out / "comparison.json", text + b"\n")
-    runs = {player.run.path: player.run for player in players}
-    return write_report(list(runs.values()), out)
+    return page
 
 
 def _number(value: float | None, sign: str = "") -> str:
