@@ -13,6 +13,7 @@ from roadworthy.scenario import AgentKind, LaneKind, StateIndex
 from roadworthy.vehicle import EgoIndex
 
 from .following import lane_pose
+from .kernel import kernel
 from .lane_kernels import cell_of, project
 from .paths import walk
 from .state import Mode
@@ -35,7 +36,7 @@ _SLOWEST_BICYCLE = 3.0
 _REST_AT_FIRST = 10
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _support(
     lanes: Lanes, m: int, x: float, y: float, yaw: float, score: NDArray[np.float64]
 ) -> None:
@@ -53,7 +54,7 @@ def _support(
                 score[l] += aligned * (1.0 - abs(d) / _HINT_WIDTH)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _best(score: NDArray[np.float64], begin: int, end: int, hints: NDArray[np.int64]) -> None:
     """Write the best-scored lanes to `hints`, best first, and zero `score`."""
     hints[:] = -1
@@ -102,7 +103,7 @@ def route_hints(
     _best(score, lanes.map[m].lane_begin, lanes.map[m].lane_end, hints)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def read_log(lanes: Lanes, b: Batch, s: int, score: NDArray[np.float64]) -> None:
     """Read hints, last row, standing and top speed (`wish`) of one scenario's agents.
 
@@ -141,7 +142,7 @@ def read_log(lanes: Lanes, b: Batch, s: int, score: NDArray[np.float64]) -> None
             _best(score, begin, end, b.hints[s, a])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _match(lanes: Lanes, b: Batch, s: int, a: int, log: NDArray[np.float64]) -> int:
     """The lane that an agent at a logged state is on, -1 for none; of several the one that
     its track goes on along. Writes its arc length, offset and slope."""
@@ -176,7 +177,7 @@ def _match(lanes: Lanes, b: Batch, s: int, a: int, log: NDArray[np.float64]) -> 
     return found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _clear_of_others(b: Batch, s: int, a: int, log: NDArray[np.float64], row: int) -> bool:
     """Whether an agent can appear at a logged state: its box, half a second of travel longer
     and half a metre wider, is free of all others."""
@@ -202,7 +203,7 @@ def _clear_of_others(b: Batch, s: int, a: int, log: NDArray[np.float64], row: in
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _on_lane(lanes: Lanes, me: Records, l: int) -> None:
     """Start following lane `l`; `me` is one `AGENT` with arc length, offset and slope there."""
     lane = lanes.lane[l]
@@ -217,7 +218,7 @@ def _on_lane(lanes: Lanes, me: Records, l: int) -> None:
     me.wish = max(_SLOWEST_WISH, fastest)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def arrive(lanes: Lanes, b: Batch, s: int, a: int, row: int, check: bool) -> None:
     """Let an absent agent appear at its logged state, if the spot is free.
 

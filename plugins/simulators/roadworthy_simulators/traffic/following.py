@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from roadworthy.scenario import SignalState
 
 from .idm import DECELERATION, EMERGENCY, advance, free_acceleration, idm_acceleration
+from .kernel import kernel
 from .occupancy import Reason, next_lane
 from .state import Mode
 
@@ -35,14 +35,14 @@ _CURVE_BRAKING = 1.5
 _ARRIVED = 1.2
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def wish_on(lanes: Lanes, l: int, factor: float, wish: float) -> float:
     """Desired speed on a lane [m/s]: its limit times `factor`, or `wish` where either is not."""
     limit = lanes.lane[l].limit
     return limit * factor if limit > 0.0 and factor > 0.0 else wish
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def leader(
     lanes: Lanes,
     occ: Occupancy,
@@ -83,7 +83,7 @@ def leader(
     return np.inf, 0.0, -1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _ends_beside_lane(lanes: Lanes, l: int) -> bool:
     """Whether a lane without successors ends beside one that goes on."""
     for m in (lanes.lane[l].left, lanes.lane[l].right):
@@ -92,7 +92,7 @@ def _ends_beside_lane(lanes: Lanes, l: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def follow(
     lanes: Lanes, occ: Occupancy, hints: NDArray[np.int64], agents: Records, a: int
 ) -> float:
@@ -157,7 +157,7 @@ def follow(
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def lane_pose(lane: Records, sample: Records, agents: Records, a: int) -> None:
     """Write the world pose of a lane follower from its arc length, offset and slope."""
     me = agents[a]
@@ -178,7 +178,7 @@ def lane_pose(lane: Records, sample: Records, agents: Records, a: int) -> None:
     me.yaw = yaw + math.atan(slope) if slope != 0.0 else yaw
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def move(lanes: Lanes, hints: NDArray[np.int64], agents: Records, a: int, dt: float) -> None:
     """Advance a lane follower by `dt` at its acceleration; at the end of its route it is gone.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from .kernel import kernel
 
 __all__ = [
     "ACCELERATION",
@@ -40,7 +40,7 @@ _TOO_FAST = -3.0
 _ROOT = 2.0 * math.sqrt(ACCELERATION * DECELERATION)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def free_acceleration(speed: float, wish: float) -> float:
     """Acceleration on an empty road [m/s^2]; being too fast is corrected at 3 m/s^2 at most.
 
@@ -52,7 +52,7 @@ def free_acceleration(speed: float, wish: float) -> float:
     return max(_TOO_FAST, ACCELERATION * (1.0 - square * square))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def idm_acceleration(speed: float, wish: float, gap: float, leader_speed: float) -> float:
     """Acceleration behind a leader [m/s^2], never below `-EMERGENCY`.
 
@@ -69,13 +69,13 @@ def idm_acceleration(speed: float, wish: float, gap: float, leader_speed: float)
     return max(-EMERGENCY, free - ACCELERATION * ratio * ratio)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def equilibrium_gap(speed: float, wish: float) -> float:
     """Gap [m] at which a vehicle follows at constant `speed`: s*(v, 0) / sqrt(1 - (v/v_0)^4)."""
     return (JAM_GAP + speed * HEADWAY) / math.sqrt(1.0 - (speed / wish) ** 4)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def advance(speed: float, acceleration: float, dt: float) -> tuple[float, float]:
     """Distance travelled [m] and speed after `dt`: ballistic, standing still at zero speed.
 

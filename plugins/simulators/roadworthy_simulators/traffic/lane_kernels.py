@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .lanes import Lanes
     from .state import Records
 
+from .kernel import kernel
+
 __all__ = [
     "REACH",
     "cell_of",
@@ -54,7 +56,7 @@ def lengths(points: NDArray[np.float64], offsets: NDArray[np.int64]) -> NDArray[
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def resample(
     points: NDArray[np.float64], offsets: NDArray[np.int64], lane: Records, sample: Records
 ) -> None:
@@ -119,7 +121,7 @@ def mean_width(
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def straightest(lane: Records, sample: Records, link: NDArray[np.int64]) -> None:
     """Write `straight`: the successor whose end points least away from the lane's end."""
     for l in range(len(lane)):
@@ -191,7 +193,7 @@ def fill_grid(
     return start, near
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def cell_of(lanes: Lanes, m: int, x: float, y: float) -> int:
     """Position in `cell` of the cell of map `m` that holds a point, -1 outside its grid."""
     place = lanes.map[m]
@@ -201,7 +203,7 @@ def cell_of(lanes: Lanes, m: int, x: float, y: float) -> int:
     return place.first_cell + int(fy) * place.nx + int(fx)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def project(
     lane: Records, sample: Records, l: int, near: int, x: float, y: float
 ) -> tuple[float, float, float, float]:
@@ -242,7 +244,7 @@ def project(
     return s, d, c, t
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def fill_beside(lanes: Lanes) -> None:
     """Write `left` and `right` of every sample: its arc length on the neighbours."""
     lane, sample = lanes.lane, lanes.sample
@@ -270,7 +272,7 @@ def fill_beside(lanes: Lanes) -> None:
                         p.right = at
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def place_stop_line(lanes: Lanes, l: int, x: float, y: float) -> None:
     """Move a lane's stopping point to where a stop line through (x, y) crosses it."""
     lane, sample = lanes.lane, lanes.sample
@@ -285,7 +287,7 @@ def place_stop_line(lanes: Lanes, l: int, x: float, y: float) -> None:
         lane[l].stop = min(s, lane[l].length)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _follows(lanes: Lanes, l: int, m: int) -> bool:
     for k in range(lanes.lane[l].next_begin, lanes.lane[l].next_end):
         if lanes.link[k] == m:
@@ -293,7 +295,7 @@ def _follows(lanes: Lanes, l: int, m: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _kind(lanes: Lanes, l: int, m: int, s: float, t: float, aligned: float) -> int:
     """`Conflict` of an overlap that begins at s on lane l and t on lane m."""
     if aligned < 0.6:

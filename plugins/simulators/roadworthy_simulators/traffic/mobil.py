@@ -14,12 +14,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from roadworthy.scenario import LaneKind
 
 from .following import leader, wish_on
 from .idm import idm_acceleration
+from .kernel import kernel
 from .lane_kernels import project
 from .occupancy import Reason, hinted, insert, next_lane
 
@@ -48,7 +48,7 @@ _ROOM = 15.0
 _EGO_WISH = 15.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _behind(lanes: Lanes, occ: Occupancy, l: int, s: float) -> tuple[float, int]:
     """The last body at or before s on a lane, or on a lane before it.
 
@@ -79,7 +79,7 @@ def _behind(lanes: Lanes, occ: Occupancy, l: int, s: float) -> tuple[float, int]
     return shift, found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _wish_of(lanes: Lanes, agents: Records, a: int, l: int) -> float:
     """Desired speed of a follower; the ego (number A) is taken to want the limit."""
     if a < len(agents):
@@ -87,7 +87,7 @@ def _wish_of(lanes: Lanes, agents: Records, a: int, l: int) -> float:
     return wish_on(lanes, l, 1.0, _EGO_WISH)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _for_old_follower(
     lanes: Lanes, occ: Occupancy, agents: Records, a: int, gap: float, lead: float
 ) -> float:
@@ -112,7 +112,7 @@ def _for_old_follower(
     return after - idm_acceleration(it.speed, wish, room, me.speed)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _gain(
     lanes: Lanes,
     occ: Occupancy,
@@ -164,7 +164,7 @@ def _gain(
     return gain + POLITENESS * others, accel_new
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def change_lane(
     lanes: Lanes, occ: Occupancy, hints: NDArray[np.int64], agents: Records, a: int
 ) -> None:

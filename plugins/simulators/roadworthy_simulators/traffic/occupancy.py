@@ -10,10 +10,10 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from roadworthy.scenario import SignalState
 
+from .kernel import kernel
 from .lane_kernels import cell_of, project
 from .lanes import Conflict
 
@@ -97,7 +97,7 @@ def make_occupancy(lanes: int, agents: int) -> Occupancy:
     return Occupancy(slot, np.zeros(_ROOM * (agents + 1), ENTRY), np.zeros(1, np.int64))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def clear(occ: Occupancy) -> None:
     """Empty all lists."""
     for e in range(occ.used[0]):
@@ -105,7 +105,7 @@ def clear(occ: Occupancy) -> None:
     occ.used[0] = 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def insert(
     occ: Occupancy,
     lane: int,
@@ -146,7 +146,7 @@ def insert(
     return e
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def next_lane(lanes: Lanes, hints: NDArray[np.int64], a: int, l: int) -> int:
     """The lane after `l`: where agent a's logged track went, else the straightest; -1 for none.
 
@@ -169,7 +169,7 @@ def next_lane(lanes: Lanes, hints: NDArray[np.int64], a: int, l: int) -> int:
     return lane.straight
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def hinted(lanes: Lanes, hints: NDArray[np.int64], a: int, l: int) -> bool:
     """Whether one of the lanes after `l` is on agent a's logged track."""
     for k in range(lanes.lane[l].next_begin, lanes.lane[l].next_end):
@@ -181,7 +181,7 @@ def hinted(lanes: Lanes, hints: NDArray[np.int64], a: int, l: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def announce(
     lanes: Lanes,
     occ: Occupancy,
@@ -244,7 +244,7 @@ def announce(
         front -= lane.length
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def reach_into(
     lanes: Lanes,
     m: int,

@@ -11,10 +11,10 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .idm import ACCELERATION, idm_acceleration
+from .kernel import kernel
 
 if TYPE_CHECKING:
     from .state import Records
@@ -29,7 +29,7 @@ _DRIVE_ROWS = 40
 _DRIVE_MARGIN = 0.2
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def path_pose(
     log: NDArray[np.float64],
     valid: NDArray[np.bool_],
@@ -64,7 +64,7 @@ def path_pose(
     out[2] = log[i, 2] + f * turn
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def walk(agents: Records, a: int, pose: NDArray[np.float64]) -> None:
     """Put an agent at a pose [5]; it moves at its rate of the pose's speed."""
     me = agents[a]
@@ -73,7 +73,7 @@ def walk(agents: Records, a: int, pose: NDArray[np.float64]) -> None:
     me.speed = me.rate * math.sqrt(pose[3] * pose[3] + pose[4] * pose[4])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def pedestrian_rate(
     log: NDArray[np.float64],
     valid: NDArray[np.bool_],
@@ -118,7 +118,7 @@ def pedestrian_rate(
     return min(1.0, me.rate + _WALK_FASTER)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def vehicle_rate(
     log: NDArray[np.float64],
     valid: NDArray[np.bool_],

@@ -15,6 +15,7 @@ from roadworthy.vehicle import EgoIndex
 from .arrivals import arrive, read_log
 from .following import follow, leader, move, wish_on
 from .idm import idm_acceleration
+from .kernel import kernel
 from .lane_kernels import project
 from .mobil import change_lane
 from .occupancy import Reason, announce, clear, insert, reach_into
@@ -45,7 +46,7 @@ def begin_traffic(lanes: Lanes, b: Batch, scenarios: NDArray[np.int64]) -> None:
                 arrive(lanes, b, s, a, _NOW, False)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def replay_traffic(b: Batch, scenarios: NDArray[np.int64], row: int, steps: int) -> None:
     """Write `steps` rows after `row` as logged."""
     for s in scenarios:
@@ -81,16 +82,24 @@ def step_traffic(
         row, steps: see above.
     """
     place = np.empty(8, b.place.dtype)
+    scratch = np.empty(5)
     for s in scenarios:
         for r in range(row, min(row + steps, b.scene[s].rows - 1)):
-            _step(lanes, b, occ, bodies, place, s, r)
+            _step(lanes, b, occ, bodies, place, scratch, s, r)
         for g in range(b.scene[s].signals):
             occ.slot[b.signal_lane[s, g]].signal = 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _step(
-    lanes: Lanes, b: Batch, occ: Occupancy, bodies: Records, place: Records, s: int, row: int
+    lanes: Lanes,
+    b: Batch,
+    occ: Occupancy,
+    bodies: Records,
+    place: Records,
+    scratch: NDArray[np.float64],
+    s: int,
+    row: int,
 ) -> None:
     agents, hints, count = b.agent[s], b.hints[s], b.scene[s].agents
     for g in range(b.scene[s].signals):
@@ -109,7 +118,7 @@ def _step(
                 change_lane(lanes, occ, hints, agents, a)
     clear(occ)
     if walkers:
-        _choose_rates(b, bodies, s, row)
+        _choose_rates(b, bodies, scratch, s, row)
     _move_all(lanes, b, s, row)
     for a in range(count):
         if agents[a].mode == Mode.ABSENT and b.log_valid[s, a, row + 1]:
@@ -122,7 +131,7 @@ def _step(
                     b.agents[s, a, row + 1, c] = b.log[s, a, row + 1, c]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _enter_all(
     lanes: Lanes, occ: Occupancy, agents: Records, places: Records, m: int, count: int
 ) -> bool:
@@ -161,7 +170,7 @@ def _enter_all(
     return walkers
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _enter_ego(lanes: Lanes, b: Batch, occ: Occupancy, place: Records, s: int, row: int) -> None:
     """Enter the ego into every lane it reaches into, and announce it along its route."""
     scene, agent = b.scene[s], b.scene[s].agents
@@ -184,7 +193,7 @@ def _enter_ego(lanes: Lanes, b: Batch, occ: Occupancy, place: Records, s: int, r
         announce(lanes, occ, b.hints[s], last, p.lane, p.rear, p.front, speed, False)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _announce_all(
     lanes: Lanes, occ: Occupancy, hints: NDArray[np.int64], agents: Records, count: int
 ) -> None:
@@ -195,7 +204,7 @@ def _announce_all(
             announce(lanes, occ, hints, a, me.lane, rear, front, me.speed, True)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _choose_accelerations(
     lanes: Lanes, occ: Occupancy, hints: NDArray[np.int64], agents: Records, count: int
 ) -> None:
@@ -212,8 +221,10 @@ def _choose_accelerations(
             me.accel = min(me.accel, idm_acceleration(me.speed, wish, gap, lead))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _choose_rates(b: Batch, bodies: Records, s: int, row: int) -> None:
+@kernel
+def _choose_rates(
+    b: Batch, bodies: Records, scratch: NDArray[np.float64], s: int, row: int
+) -> None:
     """The rate of everyone on a path, given the movers: the ego, vehicles, those on foot."""
     agents, scene = b.agent[s], b.scene[s]
     ego = b.ego[s, row]
@@ -235,7 +246,6 @@ def _choose_rates(b: Batch, bodies: Records, s: int, row: int) -> None:
                 used += 1
         if turn == 0:
             vehicles = used
-    scratch = np.empty(5)
     for a in range(scene.agents):
         me = agents[a]
         if me.mode != Mode.PATH:
@@ -247,7 +257,7 @@ def _choose_rates(b: Batch, bodies: Records, s: int, row: int) -> None:
             me.rate = vehicle_rate(log, valid, agents, a, bodies, used, scratch)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _move_all(lanes: Lanes, b: Batch, s: int, row: int) -> None:
     """Move everyone to the next row and write it."""
     agents, hints = b.agent[s], b.hints[s]
@@ -281,7 +291,7 @@ def _move_all(lanes: Lanes, b: Batch, s: int, row: int) -> None:
             _write(b, s, a, row + 1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _write(b: Batch, s: int, a: int, row: int) -> None:
     """Record an agent's present state as row `row`."""
     me = b.agent[s, a]
