@@ -40,7 +40,8 @@ def junit_of(view: View) -> bytes:
             suite.set(name, str(count))
         suite.set("time", f"{total:.3f}")
     ET.indent(root)
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, "utf-8") + b"\n"
+    body: bytes = ET.tostring(root, "utf-8")
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + body + b"\n"
 
 
 def _verdict(test: ET.Element, result: Result) -> str:

@@ -69,12 +69,15 @@ class MapCrop:
         """The blob."""
         lanes, centres, areas = self._rows
         kept_lanes, kept_centres, kept_areas = self._kept
-        centres_kept = kept_centres & (self._map.lane_kind != LaneKind.BIKE)
+        driven = np.flatnonzero(kept_centres & (self._map.lane_kind != LaneKind.BIKE))
         inside_junctions = self._map.lane_kind == LaneKind.CONNECTOR
         kinds = [
             ("lane", self._clipped(lanes, kept_lanes & ~inside_junctions)),
             ("connector", self._clipped(lanes, kept_lanes & inside_junctions)),
-            ("centre", [self.simplified(centres[i][:, :2]) for i in np.flatnonzero(centres_kept)]),
+            (
+                "centre",
+                [self.simplified(centres[int(i)][:, :2]) for i in driven],
+            ),
         ]
         for name, kind in (
             ("area", (AreaKind.DRIVABLE, AreaKind.INTERSECTION, AreaKind.CARPARK)),

@@ -117,7 +117,8 @@ def forest(
         f'<svg class="forest" viewBox="0 0 {width:g} {height:g}" aria-hidden="true">{zero}'
         f"{''.join(parts)}"
         f'<text x="{edge:g}" y="{height - 1:g}">{format_value(low)}</text>'
-        f'<text x="{width - edge:g}" y="{height - 1:g}" class="end">{format_value(high)}</text></svg>'
+        f'<text x="{width - edge:g}" y="{height - 1:g}" class="end">{format_value(high)}</text>'
+        "</svg>"
     )
 
 

@@ -45,8 +45,8 @@ def reasons_of(record: CaseRecord, metrics: Mapping[str, Mapping[str, Any]]) -> 
     if record.status is not Status.OK:
         error = record.error
         detail = f": {error.type}" if error else ""
-        step = error.step if error else -1
-        return (Reason("error", record.status.value.replace("_", " ") + detail, step),)
+        text = record.status.value.replace("_", " ") + detail
+        return (Reason("error", text, error.step if error else -1),)
     first: dict[str, Reason] = {}
     for event in (e for events in record.events.values() for e in events):
         if event.get("at_fault") is False:

@@ -163,7 +163,7 @@ def _agents(replay: Replay, origin: NDArray[np.float64], named: set[int]) -> dic
     valid = replay.agents_valid
     offset = replay.agents[..., :2] - replay.ego[None, :, :2]
     near = (np.hypot(offset[..., 0], offset[..., 1]) < _NEAR) & valid
-    kept = near.any(axis=1)
+    kept = np.asarray(near.any(axis=1), np.bool_)
     for index in named:
         if 0 <= index < len(kept):
             kept[index] = valid[index].any()
