@@ -103,6 +103,39 @@ def to_world(poses: NDArray[np.float64], ego: NDArray[np.float64]) -> NDArray[np
     return np.stack([x, y, ego[EgoIndex.YAW] + poses[:, 2]], -1)
 
 
+class TestMerging:
+    @pytest.mark.parametrize("planner", [LogReplay, IDM])
+    @pytest.mark.parametrize(("beside", "heading"), [(1.5, 0.0), (-0.8, 0.2), (0.0, -0.3)])
+    def test_an_ego_beside_its_path_comes_back_to_it(
+        self, planner: type, beside: float, heading: float
+    ) -> None:
+        scene = road(8.0)
+        briefs = [brief_of(scene, needs_log=True)]
+        driver = planner()
+        driver.reset_batch(briefs)
+        observations = observe([scene], 0, briefs)
+        ego = observations.ego_state[0, -1]
+        ego[EgoIndex.Y], ego[EgoIndex.YAW] = beside, heading
+        poses = driver.plan_batch(observations).poses[0]
+        # The plan begins as the ego points, goes where it points, and ends on the path.
+        assert np.abs(poses[0, 1:]).max() < 0.15
+        step = np.diff(poses[:30, :2], axis=0)
+        along = np.arctan2(step[:, 1], step[:, 0])
+        assert along == pytest.approx(0.5 * (poses[1:30, 2] + poses[:29, 2]), abs=0.02)
+        end = to_world(poses[-1:], ego)[0]
+        assert end[1:] == pytest.approx([0.0, 0.0], abs=0.02)
+
+    @pytest.mark.parametrize("planner", [LogReplay, IDM])
+    def test_a_standing_ego_beside_its_path_stays(self, planner: type) -> None:
+        scene = with_agents(road(0.0), (PACIFICA.front + 2.5, 0.0, 0.0, 0.0))
+        briefs = [brief_of(scene, needs_log=True)]
+        driver = planner()
+        driver.reset_batch(briefs)
+        observations = observe([scene], 0, briefs)
+        observations.ego_state[0, -1, [EgoIndex.Y, EgoIndex.YAW]] = 0.6, 0.1
+        assert np.abs(driver.plan_batch(observations).poses[0]).max() < 0.05
+
+
 def with_agents(scene: Scenario, *boxes: tuple[float, float, float, float]) -> Scenario:
     """Cars of 4 by 2 m at (x, y, yaw, speed) instead of the scene's agents, at every step."""
     count, steps = len(boxes), scene.steps

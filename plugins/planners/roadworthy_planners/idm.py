@@ -11,7 +11,8 @@ with the parameters of nuPlan's `IDMPlanner` (Caesar et al. 2021), and as there:
 is the nearest object that overlaps the ego's corridor ahead, a red light or the route's end
 stands like a leader, and the gap is taken as at least `s_0`. Beyond nuPlan's planner, the
 leader is predicted at constant speed over the horizon, and lower limits and curves ahead are
-met by braking at b / 2 in time, for the model's own free term would overshoot them by far.
+met by braking at b / 2 in time, for the model's own free term would overshoot them by far. An
+ego beside the centreline comes back to it as `merging` says.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from roadworthy.geometry.polylines import (
     wrap_angle,
 )
 
+from .merging import MERGE_MIN_M, MERGE_S, STEEPEST, offset_and_slope
+
 __all__ = ["IDM"]
 
 POSES = 40
@@ -44,6 +47,8 @@ _ON_PATH = 1.5  # [m], a lane whose start and middle are as near as this lies on
 _CURVATURE_WINDOW = 2.5  # [m] to either side
 _SLOWEST = 2.0  # [m/s], so that a kink in the map does not stop the ego
 _RED = int(SignalState.RED)
+
+_offset_and_slope = njit(cache=True, nogil=True, error_model="numpy")(offset_and_slope)
 
 
 class IDM:
@@ -84,7 +89,7 @@ class IDM:
         self._routes = _pack(briefs, self._parameters)
 
     def plan_batch(self, observations: ObservationBatch) -> TrajectoryBatch:
-        """Poses [S, 40, 3] at 0.1 s, on the centreline."""
+        """Poses [S, 40, 3] at 0.1 s, on the centreline or on the way back to it."""
         poses = np.empty((len(observations), POSES, 3))
         _plan(
             np.ascontiguousarray(observations.rows, np.int64),
@@ -363,7 +368,12 @@ def _plan(
             if signals[i, g] == _RED and front <= line_arc < lead:
                 lead, lead_speed = line_arc, 0.0
 
-        k = 0
+        interpolate_path(arc, poses, s, pose)
+        offset = (y - pose[1]) * math.cos(pose[2]) - (x - pose[0]) * math.sin(pose[2])
+        slope = math.tan(min(max(wrap_angle(yaw - pose[2]), -STEEPEST), STEEPEST))
+        length = max(MERGE_MIN_M, MERGE_S * v)
+
+        k, begin = 0, s
         cos, sin = math.cos(yaw), math.sin(yaw)
         for t in range(POSES):
             while k < b - a - 2 and arc[k + 1] <= s:
@@ -383,7 +393,9 @@ def _plan(
             s += 0.5 * (v + faster) * DT
             v = faster
             interpolate_path(arc, poses, s, pose)
-            dx, dy = pose[0] - x, pose[1] - y
+            left, rise = _offset_and_slope(offset, slope, length, s - begin)
+            dx = pose[0] - left * math.sin(pose[2]) - x
+            dy = pose[1] + left * math.cos(pose[2]) - y
             out[i, t, 0] = cos * dx + sin * dy
             out[i, t, 1] = cos * dy - sin * dx
-            out[i, t, 2] = wrap_angle(pose[2] - yaw)
+            out[i, t, 2] = wrap_angle(pose[2] + math.atan(rise) - yaw)

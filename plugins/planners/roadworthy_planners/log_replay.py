@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from roadworthy import DT, Brief, EgoIndex, ObservationBatch, PlannerError, TrajectoryBatch
 
+from .merging import MERGE_MIN_M, MERGE_S, STEEPEST, offset_and_slope
+
 __all__ = ["LogReplay"]
 
 POSES = 50
@@ -16,6 +18,7 @@ POSES = 50
 class LogReplay:
     """Plans the logged poses of the next 5 s, seen from where the ego is now.
 
+    On the logged path the plan is the log; from beside it, the plan comes back as `merging` says.
     Beyond the log's end the ego goes on straight at the log's last speed. Being told the
     future, the planner is privileged; reports mark it.
     """
@@ -35,14 +38,27 @@ class LogReplay:
 
     def plan_batch(self, observations: ObservationBatch) -> TrajectoryBatch:
         """Poses [S, 50, 3] at 0.1 s, headings continuous along each plan."""
-        future = np.stack(
-            [_window(self._poses[row], observations.step) for row in observations.rows]
-        )
+        step = observations.step
+        log = np.stack([_window(self._poses[row], step) for row in observations.rows])
         now = observations.ego_state[:, -1]
         x, y, yaw = (now[:, None, i] for i in (EgoIndex.X, EgoIndex.Y, EgoIndex.YAW))
-        dx, dy = future[..., 0] - x, future[..., 1] - y
+        speed = now[:, None, EgoIndex.VX]
+        direction = log[..., 2]
+        cos, sin = np.cos(direction[:, :1]), np.sin(direction[:, :1])
+        offset = cos * (y - log[:, :1, 1]) - sin * (x - log[:, :1, 0])
+        off = (yaw - direction[:, :1] + np.pi) % (2.0 * np.pi) - np.pi
+        driven = np.cumsum(np.hypot(*np.diff(log[..., :2], axis=1).transpose(2, 0, 1)), axis=1)
+        left, rise = offset_and_slope(
+            offset,
+            np.tan(np.clip(off, -STEEPEST, STEEPEST)),
+            np.maximum(MERGE_MIN_M, MERGE_S * speed),
+            driven,
+        )
+        direction = direction[:, 1:]
+        dx = log[:, 1:, 0] - left * np.sin(direction) - x
+        dy = log[:, 1:, 1] + left * np.cos(direction) - y
         cos, sin = np.cos(yaw), np.sin(yaw)
-        turn = future[..., 2] - yaw
+        turn = direction + np.arctan(rise) - yaw
         turn -= 2.0 * np.pi * np.round(turn[:, :1] / (2.0 * np.pi))
         return TrajectoryBatch(np.stack([cos * dx + sin * dy, cos * dy - sin * dx, turn], -1), DT)
 
@@ -64,6 +80,6 @@ def _future(brief: Brief) -> NDArray[np.float64]:
 
 
 def _window(poses: NDArray[np.float64], step: int) -> NDArray[np.float64]:
-    """The `POSES` poses after `step`; at and after the log's end, its last extrapolation."""
-    begin = min(step + 1, len(poses) - POSES)
-    return poses[begin : begin + POSES]
+    """The pose at `step` and the `POSES` after it; beyond the log's end, its extrapolation."""
+    begin = min(step, len(poses) - POSES - 1)
+    return poses[begin : begin + POSES + 1]
