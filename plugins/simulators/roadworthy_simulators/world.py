@@ -22,9 +22,8 @@ from roadworthy.vehicle import EGO_STATE_SIZE, EgoIndex, VehicleIndex
 
 from .traffic.arrivals import route_hints
 from .traffic.lanes import Lanes, lanes_of, pack
-from .traffic.occupancy import make_occupancy
-from .traffic.state import AGENT, BODY, HINTS, PLACE, PLACES, SCENE, Batch
-from .traffic.step import begin_traffic, replay_traffic, step_traffic
+from .traffic.state import AGENT, HINTS, PLACE, PLACES, SCENE, Batch
+from .traffic.step import begin_traffic, make_scratch, replay_traffic, step_traffic
 
 __all__ = ["TRACKED_STEPS", "Snapshot", "StartNoise", "Traffic", "World"]
 
@@ -233,9 +232,8 @@ class World:
 
     def _step_traffic(self, rows: NDArray[np.int64], now: int, steps: int) -> None:
         agents = self._batch.agent.shape[1]
-        occupancy = make_occupancy(len(self._lanes.lane), agents)
-        bodies = np.zeros(agents + 1, BODY)
-        step_traffic(self._lanes, self._batch, occupancy, bodies, rows, now, steps)
+        scratch = make_scratch(len(self._lanes.lane), agents)
+        step_traffic(self._lanes, self._batch, scratch, rows, now, steps)
 
     def _state(self) -> tuple[NDArray[Any], ...]:
         b = self._batch

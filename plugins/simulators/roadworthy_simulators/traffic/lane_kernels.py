@@ -289,10 +289,10 @@ def place_stop_line(lanes: Lanes, l: int, x: float, y: float) -> None:
 
 @kernel
 def _follows(lanes: Lanes, l: int, m: int) -> bool:
+    found = False
     for k in range(lanes.lane[l].next_begin, lanes.lane[l].next_end):
-        if lanes.link[k] == m:
-            return True
-    return False
+        found = found or lanes.link[k] == m
+    return found
 
 
 @kernel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -18,16 +18,16 @@ from .idm import idm_acceleration
 from .kernel import kernel
 from .lane_kernels import project
 from .mobil import change_lane
-from .occupancy import Reason, announce, clear, insert, reach_into
+from .occupancy import Reason, announce, clear, insert, make_occupancy, reach_into
 from .paths import path_pose, pedestrian_rate, vehicle_rate, walk
-from .state import Mode
+from .state import BODY, PLACE, Mode
 
 if TYPE_CHECKING:
     from .lanes import Lanes
     from .occupancy import Occupancy
     from .state import Batch, Records
 
-__all__ = ["begin_traffic", "replay_traffic", "step_traffic"]
+__all__ = ["Scratch", "begin_traffic", "make_scratch", "replay_traffic", "step_traffic"]
 
 _THINK_STEPS = 10
 _NOW = HISTORY - 1
@@ -61,12 +61,33 @@ def replay_traffic(b: Batch, scenarios: NDArray[np.int64], row: int, steps: int)
                     b.agents[s, a, r, c] = b.log[s, a, r, c]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+class Scratch(NamedTuple):
+    """What `step_traffic` works in; one for each thread.
+
+    Attributes:
+        occ: empty lists.
+        bodies: `BODY` [A + 1].
+        place: `PLACE` [8], for the ego.
+        pose: [5].
+    """
+
+    occ: Occupancy
+    bodies: Records
+    place: Records
+    pose: NDArray[np.float64]
+
+
+def make_scratch(lanes: int, agents: int) -> Scratch:
+    """Room for that many lanes and agents."""
+    occ = make_occupancy(lanes, agents)
+    return Scratch(occ, np.zeros(agents + 1, BODY), np.zeros(8, PLACE), np.zeros(5))
+
+
+@kernel
 def step_traffic(
     lanes: Lanes,
     b: Batch,
-    occ: Occupancy,
-    bodies: Records,
+    scratch: Scratch,
     scenarios: NDArray[np.int64],
     row: int,
     steps: int,
@@ -77,36 +98,25 @@ def step_traffic(
 
     Args:
         lanes, b: the lanes and the batch, which is changed.
-        occ, bodies: scratch, from `make_occupancy` and `BODY` [A + 1].
+        scratch: from `make_scratch`.
         scenarios: int64, which of them.
         row, steps: see above.
     """
-    place = np.empty(8, b.place.dtype)
-    scratch = np.empty(5)
     for s in scenarios:
         for r in range(row, min(row + steps, b.scene[s].rows - 1)):
-            _step(lanes, b, occ, bodies, place, scratch, s, r)
+            _step(lanes, b, scratch, s, r)
         for g in range(b.scene[s].signals):
-            occ.slot[b.signal_lane[s, g]].signal = 0
+            scratch.occ.slot[b.signal_lane[s, g]].signal = 0
 
 
 @kernel
-def _step(
-    lanes: Lanes,
-    b: Batch,
-    occ: Occupancy,
-    bodies: Records,
-    place: Records,
-    scratch: NDArray[np.float64],
-    s: int,
-    row: int,
-) -> None:
-    agents, hints, count = b.agent[s], b.hints[s], b.scene[s].agents
+def _step(lanes: Lanes, b: Batch, scratch: Scratch, s: int, row: int) -> None:
+    occ, agents, hints, count = scratch.occ, b.agent[s], b.hints[s], b.scene[s].agents
     for g in range(b.scene[s].signals):
         occ.slot[b.signal_lane[s, g]].signal = b.signal_log[s, g, row]
         b.signals[s, g, row + 1] = b.signal_log[s, g, row + 1]
     walkers = _enter_all(lanes, occ, agents, b.place[s], b.scene[s].map, count)
-    _enter_ego(lanes, b, occ, place, s, row)
+    _enter_ego(lanes, b, occ, scratch.place, s, row)
     _announce_all(lanes, occ, hints, agents, count)
     _choose_accelerations(lanes, occ, hints, agents, count)
     for a in range(count):
@@ -118,7 +128,7 @@ def _step(
                 change_lane(lanes, occ, hints, agents, a)
     clear(occ)
     if walkers:
-        _choose_rates(b, bodies, scratch, s, row)
+        _choose_rates(b, scratch.bodies, scratch.pose, s, row)
     _move_all(lanes, b, s, row)
     for a in range(count):
         if agents[a].mode == Mode.ABSENT and b.log_valid[s, a, row + 1]:
