@@ -15,13 +15,13 @@ from roadworthy.geometry.polylines import wrap_angle
 from roadworthy.scenario import DT, AgentKind, Scenario, SignalState, StateIndex
 from roadworthy.vehicle import Vehicle
 
-from .maps import lane_polygons, map_areas, route_mask
+from .guide import guide, guided_plan, packed_lights
+from .maps import map_areas, route_mask
 from .pdm.collision import overlapping
 from .pdm.comfort import history_states
 from .pdm.evaluate import Evaluation, evaluate
-from .pdm.reference import Reference, forecast, pdm_closed
-from .pdm.route import LaneGraph, start_lane
-from .pdm.scene import Agents, Lights, Scene, pack_agents, pack_lights, pack_scene
+from .pdm.reference import Reference
+from .pdm.scene import Agents, Scene, pack_agents, pack_scene
 from .pdm.totals import epdms, filter_by_human, pdms, progress_in_pairs
 
 __all__ = ["Moment", "PlanScores", "prepare", "score_plans"]
@@ -29,7 +29,6 @@ __all__ = ["Moment", "PlanScores", "prepare", "score_plans"]
 _STATES = 41
 _FRAMES = {1: 51, 2: 41}
 _PAST = np.array([-15, -10, -5, 0])
-_STATIC_GROUP = 3
 _HUMAN_EVERY = 5
 
 
@@ -78,15 +77,6 @@ class PlanScores:
     states: NDArray[np.float64]
 
 
-def _lights(scenario: Scenario, start: int) -> Lights | None:
-    held = np.flatnonzero(np.isin(scenario.signals.lane, scenario.route.lanes))
-    if len(held) == 0:
-        return None
-    rings = [scenario.map.lane_polygon[int(scenario.signals.lane[k])] for k in held]
-    red = scenario.signals.state[held, start : start + _STATES] == SignalState.RED
-    return pack_lights(red, np.concatenate(rings), np.cumsum([0, *(len(r) for r in rings)]))
-
-
 def _agents(scenario: Scenario, start: int, frames: int, drop_overlapping: bool) -> Agents:
     tracks, window = scenario.agents, slice(start, start + frames)
     static = tracks.kind >= AgentKind.TRAFFIC_CONE
@@ -115,45 +105,19 @@ def _agents(scenario: Scenario, start: int, frames: int, drop_overlapping: bool)
     )
 
 
-def _reference(scenario: Scenario, start: int, lights: Lights | None, version: int) -> Reference:
-    road, ego = scenario.map, scenario.ego[start].copy()
-    polygons = lane_polygons(road)
-    on_route = np.zeros(len(road.lane_id), bool)
-    on_route[scenario.route.lanes] = True
-    graph = LaneGraph(
-        baselines=tuple(road.lane_centreline),
-        speed_limit=road.lane_speed_limit,
-        successors=tuple(tuple(int(k) for k in row) for row in road.lane_successors),
-        roadblock=road.lane_id,
-        polygon=polygons,
-        on_route=on_route,
-    )
-    areas = map_areas(road)
-    lane = start_lane(graph, areas, ego, scenario.vehicle)
+def _reference(scenario: Scenario, start: int, version: int) -> Reference:
     tracks = scenario.agents
     now = tracks.valid[:, start]
-    agents, _ = forecast(
-        ego,
-        tracks.state[now, start, : StateIndex.VX],
-        tracks.state[now, start, StateIndex.VX :],
+    return guided_plan(
+        guide(scenario.map, scenario.route, scenario.signals.lane),
+        scenario.ego[start],
+        tracks.state[now, start],
         tracks.size[now],
-        np.minimum(tracks.kind[now].astype(np.int64), _STATIC_GROUP),
+        tracks.kind[now],
+        scenario.signals.state[:, start],
         scenario.vehicle,
+        version,
     )
-    if lights is None:
-        nothing = np.zeros((0, _STATES), bool)
-        lights = pack_lights(nothing, np.zeros((0, 2)), np.zeros(1, np.int64))
-    return pdm_closed(
-        ego,
-        areas,
-        route_mask(road, scenario.route),
-        scenario.route.centreline,
-        float(road.lane_speed_limit[lane]),
-        agents,
-        lights,
-        scenario.vehicle,
-        (version,),
-    )[version]
 
 
 def _human_plan(scenario: Scenario, start: int) -> NDArray[np.float64]:
@@ -189,11 +153,17 @@ def prepare(scenario: Scenario, version: int, step: int = 0, human_filter: bool 
             f"wanted {_STATES - 1}"
         )
     ego, vehicle = scenario.ego[start].copy(), scenario.vehicle
-    lights = _lights(scenario, start) if version == 2 else None
+    on_route = route_mask(scenario.map, scenario.route)
+    if not on_route.any():
+        raise ValueError(f"{scenario.id}: no lane of the route has a polygon in the map")
+    lights = None
+    if version == 2:
+        red = scenario.signals.state[:, start : start + _STATES] == SignalState.RED
+        lights = packed_lights(scenario.map, scenario.route, scenario.signals.lane, red)
     areas = map_areas(scenario.map)
     scene = pack_scene(
         areas,
-        route_mask(scenario.map, scenario.route),
+        on_route,
         scenario.route.centreline,
         _agents(scenario, start, _FRAMES[version], version == 2),
         lights,
@@ -206,7 +176,7 @@ def prepare(scenario: Scenario, version: int, step: int = 0, human_filter: bool 
             plan = _human_plan(scenario, start)[None]
             driven = simulate_references(ego, sample_plans(ego, plan, 0.5), vehicle)
             human = evaluate(scene, driven, vehicle, 2).value[0]
-    reference = _reference(scenario, start, lights, version)
+    reference = _reference(scenario, start, version)
     best = simulate_references(ego, reference.poses[None], vehicle)
     terms = evaluate(scene, best, vehicle, version, history)
     return Moment(version, vehicle, ego, scene, history, reference, terms, human)

@@ -1,0 +1,65 @@
+"""PDM-Closed: fifteen proposals along the route, the one that the PDM Score likes best.
+
+Dauner, Hallgarten, Geiger and Chitta, *Parting with Misconceptions about Learning-based Vehicle
+Motion Planning*, CoRL 2023 (arXiv 2306.07962), in the form that NAVSIM uses as the reference of
+ego progress: three lateral offsets times five target speeds, driven by the intelligent driver
+model among objects that keep their velocity, simulated, and scored by the harness's own PDMS,
+version 1. It judges itself by the metric that judges it: a strong reference, not a fair rival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from roadworthy import DT, Brief, EgoIndex, ObservationBatch, TrajectoryBatch
+from roadworthy.geometry.polylines import wrap_angle
+from roadworthy_metrics.guide import Guide, guide, guided_plan
+
+__all__ = ["PDMClosed"]
+
+_SCORE_VERSION = 1
+
+
+class PDMClosed:
+    """Drives the best of fifteen proposals; see the module's docstring.
+
+    Signals that are red now count as red for the whole plan; others are free.
+    """
+
+    def __init__(self) -> None:
+        self._guides: list[Guide] = []
+
+    def reset_batch(self, briefs: Sequence[Brief]) -> None:
+        """Packs every map (once per map) and route."""
+        self._guides = [guide(b.map, b.route, b.signal_lane) for b in briefs]
+
+    def plan_batch(self, observations: ObservationBatch) -> TrajectoryBatch:
+        """Poses [S, 40, 3] at 0.1 s, before simulation."""
+        plans = []
+        for i, row in enumerate(observations.rows):
+            ego = observations.ego_state[i, -1]
+            here = observations.agents_valid[i, :, -1]
+            chosen = guided_plan(
+                self._guides[row],
+                ego,
+                observations.agents_state[i, here, -1],
+                observations.agents_size[i, here],
+                observations.agents_kind[i, here],
+                observations.signal_state[i],
+                observations.briefs[i].vehicle,
+                _SCORE_VERSION,
+            )
+            plans.append(_to_ego(chosen.poses[1:], ego))
+        return TrajectoryBatch(np.stack(plans), DT)
+
+
+def _to_ego(poses: NDArray[np.float64], ego: NDArray[np.float64]) -> NDArray[np.float64]:
+    """World poses [N, 3] as the ego sees them."""
+    x, y, yaw = ego[EgoIndex.X], ego[EgoIndex.Y], ego[EgoIndex.YAW]
+    c, s = np.cos(yaw), np.sin(yaw)
+    dx, dy = poses[:, 0] - x, poses[:, 1] - y
+    turn = np.unwrap(poses[:, 2] - yaw)
+    turn += wrap_angle(float(turn[0])) - turn[0]
+    return np.stack([c * dx + s * dy, c * dy - s * dx, turn], axis=1)
