@@ -33,7 +33,7 @@ from roadworthy.geometry.polylines import (
     wrap_angle,
 )
 
-from .merging import MERGE_MIN_M, MERGE_S, STEEPEST, offset_and_slope
+from .merging import STEEPEST, merge_length, offset_and_slope
 
 __all__ = ["IDM"]
 
@@ -91,9 +91,11 @@ class IDM:
     def plan_batch(self, observations: ObservationBatch) -> TrajectoryBatch:
         """Poses [S, 40, 3] at 0.1 s, on the centreline or on the way back to it."""
         poses = np.empty((len(observations), POSES, 3))
+        ego = np.ascontiguousarray(observations.ego_state[:, -1])
         _plan(
             np.ascontiguousarray(observations.rows, np.int64),
-            np.ascontiguousarray(observations.ego_state[:, -1]),
+            ego,
+            merge_length(ego[:, EgoIndex.VX]),
             np.ascontiguousarray(observations.agents_state[:, :, -1]),
             np.ascontiguousarray(observations.agents_valid[:, :, -1]),
             np.ascontiguousarray(observations.agents_size),
@@ -321,6 +323,7 @@ def _lead_object(
 def _plan(
     rows: NDArray[np.int64],
     ego: NDArray[np.float64],
+    merge: NDArray[np.float64],
     agents: NDArray[np.float64],
     valid: NDArray[np.bool_],
     size: NDArray[np.float64],
@@ -333,7 +336,9 @@ def _plan(
 
     Args:
         rows: [S], index of each row's route.
-        ego: [S, 11] now; agents [S, A, 5]; valid [S, A]; size [S, A, 3]; signals [S, G].
+        ego: [S, 11] now.
+        merge: [S], from `merge_length`.
+        agents, valid, size, signals: [S, A, 5], [S, A], [S, A, 3], [S, G], now.
         routes, p: as packed.
         out: [S, POSES, 3], ego frame, overwritten.
     """
@@ -371,7 +376,6 @@ def _plan(
         interpolate_path(arc, poses, s, pose)
         offset = (y - pose[1]) * math.cos(pose[2]) - (x - pose[0]) * math.sin(pose[2])
         slope = math.tan(min(max(wrap_angle(yaw - pose[2]), -STEEPEST), STEEPEST))
-        length = max(MERGE_MIN_M, MERGE_S * v)
 
         k, begin = 0, s
         cos, sin = math.cos(yaw), math.sin(yaw)
@@ -393,7 +397,7 @@ def _plan(
             s += 0.5 * (v + faster) * DT
             v = faster
             interpolate_path(arc, poses, s, pose)
-            left, rise = _offset_and_slope(offset, slope, length, s - begin)
+            left, rise = _offset_and_slope(offset, slope, merge[i], s - begin)
             dx = pose[0] - left * math.sin(pose[2]) - x
             dy = pose[1] + left * math.cos(pose[2]) - y
             out[i, t, 0] = cos * dx + sin * dy

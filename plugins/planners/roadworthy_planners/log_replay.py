@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from roadworthy import DT, Brief, EgoIndex, ObservationBatch, PlannerError, TrajectoryBatch
 
-from .merging import MERGE_MIN_M, MERGE_S, STEEPEST, offset_and_slope
+from .merging import STEEPEST, merge_length, offset_and_slope
 
 __all__ = ["LogReplay"]
 
@@ -51,7 +51,7 @@ class LogReplay:
         left, rise = offset_and_slope(
             offset,
             np.tan(np.clip(off, -STEEPEST, STEEPEST)),
-            np.maximum(MERGE_MIN_M, MERGE_S * speed),
+            merge_length(speed),
             driven,
         )
         direction = direction[:, 1:]

@@ -16,16 +16,17 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MERGE_MIN_M", "MERGE_S", "STEEPEST", "offset_and_slope"]
+__all__ = ["STEEPEST", "merge_length", "offset_and_slope"]
 
-MERGE_S = 0.5
-"""The length l at a speed is what is driven in this time."""
-MERGE_MIN_M = 3.0
-"""But no shorter than this."""
 STEEPEST = 0.8
 """Largest heading relative to the path that is taken for meant [rad]."""
 
 Real = TypeVar("Real", float, NDArray[np.float64])
+
+
+def merge_length(speed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """l at a speed [m]: what is driven in 0.5 s, but at least 3 m."""
+    return np.maximum(3.0, 0.5 * speed)
 
 
 def offset_and_slope(offset: Real, slope: Real, length: Real, u: Real) -> tuple[Real, Real]:
