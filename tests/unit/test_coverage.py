@@ -51,12 +51,13 @@ def share(rng: np.random.Generator, log: Floats) -> Floats:
 
 CASES: list[tuple[str, Draw, float, int, int]] = [
     ("normal", normal, 0.0, 20, 1),
-    ("normal, 5 clusters", normal, 0.0, 5, 1),
+    ("normal", normal, 0.0, 8, 1),
     ("normal, logs of 1 to 5", normal, 0.0, 30, 5),
     ("skewed", skewed, math.exp(0.125), 100, 1),
     ("skewed, logs of 1 to 5", skewed, math.exp(0.125), 60, 5),
     ("zero-inflated score", pdms, 0.85 * 0.8, 100, 1),
     ("zero-inflated score, logs of 1 to 5", pdms, 0.85 * 0.8, 60, 5),
+    ("rare skewed events", rare, 0.15, 50, 1),
     ("rare skewed events", rare, 0.15, 100, 1),
     ("rare skewed events", rare, 0.15, 300, 1),
     ("paired differences", differences, 0.2 * 0.02 - 0.03 + 0.06 * 0.8, 30, 1),

@@ -123,10 +123,28 @@ def test_a_constant_says_how_many_could_be_otherwise() -> None:
     assert interval.unlike == pytest.approx(0.018, abs=0.001)
 
 
-def test_sparse_bounds_are_shares_times_the_extremes_seen() -> None:
-    interval = stats.interval_of_means(np.array([0.0] * 98 + [2.0, 4.0])[:, None])[0]
-    low, high = stats.binomial_interval(2, 100)
-    assert (interval.low, interval.high) == pytest.approx((2.0 * low, 4.0 * high))
+def test_sparse_bounds_are_shares_times_the_largest_seen() -> None:
+    values = np.array([0.0] * 97 + [2.0, 4.0, -1.0])[:, None]
+    interval = stats.interval_of_means(values)[0]
+    assert interval.method == "sparse"
+    assert interval.low == pytest.approx(-1.0 * stats.binomial_interval(1, 100)[1])
+    assert interval.high == pytest.approx(4.0 * stats.binomial_interval(2, 100)[1])
+
+
+def test_few_differences_show_nothing_where_no_sign_test_could() -> None:
+    """Five of five in one direction: p = 2 / 2^5 > 0.05, so the interval reaches 0."""
+    for n, low in ((5, 0.0), (6, 0.001)):
+        changes = np.zeros(60)
+        changes[:n] = 0.5
+        interval = stats.interval_of_means(changes[:, None], shares=False)[0]
+        assert (stats.sign_flip(changes)[0] > 0.05) == (interval.low <= 0.0)
+        assert interval.low >= low
+
+
+def test_one_large_difference_among_tiny_ones_does_not_explode() -> None:
+    changes = np.array([1.0, 1e-5, 2e-5, -1e-6, 3e-5, 1e-7, 4e-5, 5e-6, 0.0, 0.0])
+    interval = stats.interval_of_means(changes[:, None], shares=False)[0]
+    assert -1.0 < interval.low < interval.value < interval.high < 1.0
 
 
 def test_three_clusters_get_students_t() -> None:

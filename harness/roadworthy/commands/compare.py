@@ -52,13 +52,14 @@ def command(
     players = read_contestants(entries)
     method: Method = "bca" if interval == "bca" else "studentised"
     found = compare(players, confidence=confidence, method=method, effect=effect)
+    page = _write(found, players, out) if out is not None else None
     if as_json:
         print_json(found)
     else:
         for challenge in found.challenges:
             _print(found, challenge, everything)
-    if out is not None:
-        click.echo(f"report: {_write(found, players, out)}", err=True)
+    if page is not None:
+        click.echo(f"report: {page}", err=True)
     return ExitCode.INCOMPLETE if found.errors else ExitCode.OK
 
 
@@ -113,7 +114,10 @@ def _remarks(comparison: Comparison, challenge: Challenge) -> list[str]:
             out.append(f"note: the run of {side.label} is not complete")
     if challenge.left_out:
         out.append(f"note: in one run alone: {', '.join(challenge.left_out)}")
-    out += [c.power_sentence() for c in challenge.headline]
+    out += [c.power_sentence() for c in challenge.headline if c.detectable is not None]
+    same = [c.name for c in challenge.headline if c.scenarios and c.detectable is None]
+    if same:
+        out.append(f"{', '.join(same)}: no scenario differs, so nothing is known of the spread.")
     return out
 
 
@@ -130,13 +134,15 @@ def _write(comparison: Comparison, players: tuple[Contestant, ...], out: Path) -
 
 
 def _number(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.3f}"
+    if value is None:
+        return "-"
+    return f"{value:{sign}.0e}" if 0.0 < abs(value) < 0.0005 else f"{value:{sign}.3f}"
 
 
 def _range(mean: Mean, sign: str) -> str:
     if mean.low is None or mean.high is None:
         return _number(mean.value, sign)
-    return f"{_number(mean.value, sign)} [{mean.low:{sign}.3f}, {mean.high:{sign}.3f}]"
+    return f"{_number(mean.value, sign)} [{_number(mean.low, sign)}, {_number(mean.high, sign)}]"
 
 
 def _p(value: float | None) -> str:
