@@ -84,7 +84,7 @@ rw.table = (() => {
     const result = item.results[entry];
     if (!result) return el("td", { class: "number quiet-cell" }, "not run");
     const level = rw.level(result);
-    return el("td", { class: "number" }, rw.format(result.v[column()]),
+    return el("td", { class: "number" }, rw.format(result.v[column()]), " ",
       level ? el("span", { class: `level ${level}` }, rw.levelWord[level]) : null);
   }
 
@@ -98,10 +98,16 @@ rw.table = (() => {
 
   function reasonCell(item) {
     const found = new Map();
+    const levels = new Map();
     item.results.forEach((result, entry) => {
-      for (const [, said] of result ? result.r : []) found.set(said, [...(found.get(said) || []), entry]);
+      for (const [level, said] of result ? result.r : []) {
+        found.set(said, [...(found.get(said) || []), entry]);
+        levels.set(said, level);
+      }
     });
-    return el("td", { class: "why" }, ...[...found].map(([said, who]) =>
+    const rank = { error: 0, fail: 1, near: 2 };
+    const ordered = [...found].sort(([a], [b]) => rank[levels.get(a)] - rank[levels.get(b)]);
+    return el("td", { class: "why" }, ...ordered.map(([said, who]) =>
       el("span", { class: "reason" }, ...who.map((i) => el("span", { class: `swatch ${rw.seriesClass(i)}`, title: entries[i].label })), el("bdi", {}, said))));
   }
 

@@ -1,0 +1,161 @@
+"""Finds a case by its name, and shows it as a picture, a film, or in the browser."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import os
+import re
+import sys
+import webbrowser
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roadworthy.errors import RunError, did_you_mean
+from roadworthy.pairing import contestants
+from roadworthy.replay import load_map, load_replay, replay_path
+from roadworthy.report.view import Case, View, view_of
+from roadworthy.scenario import RATE_HZ
+from roadworthy.store import Run
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from roadworthy.report.drawing import Pane
+
+__all__ = ["find_case", "open_in_browser", "show_case"]
+
+_EVERY = {".gif": 2, ".mp4": 1}
+
+
+def find_case(view: View, name: str) -> Case:
+    """The case of that scenario name, with or without source and repetition, or key.
+
+    Raises:
+        RunError: if there is none, or more than one.
+    """
+    exact = [c for c in view.cases if name in (c.name, c.record.scenario, c.key)]
+    found = exact or [c for c in view.cases if c.key.startswith(name)]
+    if not found:
+        names = [case.record.scenario for case in view.cases]
+        hint = did_you_mean(name, names) if len(names) <= 20 or _near(name, names) else ""
+        raise RunError(f"there is no case {name!r}", hint=hint or "`scores.csv` lists all cases.")
+    if len(found) > 1:
+        several = ", ".join(f"{c.name} ({c.id})" for c in found[:5])
+        raise RunError(f"{name!r} names {len(found)} cases: {several}", hint="Give the key.")
+    return found[0]
+
+
+def show_case(
+    run: Run,
+    name: str,
+    *,
+    planners: Sequence[str] = (),
+    step: int | None = None,
+    out: Path | None = None,
+) -> Path:
+    """Write a case as a picture or film, and open it where no file was named.
+
+    Args:
+        run: the run.
+        name: which case; see `find_case`.
+        planners: draw only these.
+        step: draw one step of a picture; the first failure, or the end, unless given.
+        out: a .png, .gif or .mp4; `<scenario>.gif` here unless given.
+
+    Returns:
+        The file written.
+
+    Raises:
+        RunError: if there is no such case, no rollout of it, or the file cannot be written.
+    """
+    view = view_of(contestants([(run, p) for p in planners] or [run]))
+    case = find_case(view, name)
+    panes = _panes(view, case)
+    path = out or Path(f"{_file_name(case)}.gif")
+    suffix = path.suffix.lower()
+    if suffix not in (".png", *_EVERY):
+        raise RunError(f"{path}: cannot draw a {suffix or 'file without suffix'}",
+                       hint="Name a .png, .gif or .mp4.")  # fmt: skip
+    from roadworthy.report.drawing import draw_step, film
+
+    try:
+        if suffix == ".png":
+            events = [event for pane in panes for event in pane.events]
+            chosen = min(events) if events else max(pane.steps for pane in panes)
+            draw_step(panes, chosen if step is None else step).save(path)
+        elif suffix == ".gif":
+            _write_gif(path, film(panes, _EVERY[suffix]))
+        else:
+            _write_mp4(path, film(panes, _EVERY[suffix]))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+    if out is None:
+        open_in_browser(path.resolve().as_uri())
+    return path
+
+
+def open_in_browser(address: str) -> bool:
+    """Open an address where there is a desktop; whether anything was opened."""
+    desktop = sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    )
+    return desktop and webbrowser.open(address)
+
+
+def _panes(view: View, case: Case) -> list[Pane]:
+    from roadworthy.report.drawing import Pane
+
+    panes = []
+    for entry, result in zip(view.entries, case.results, strict=True):
+        if result is None or not replay_path(entry.run.path, entry.planner, case.key).is_file():
+            continue
+        replay = load_replay(entry.run.path, entry.planner, case.key)
+        road_map = load_map(entry.run.path, replay.map_hash)
+        steps = tuple(r.step for r in result.reasons if r.level != "near" and r.step >= 0)
+        panes.append(Pane(entry.label, replay, road_map, steps))
+    if not panes:
+        raise RunError(
+            f"no rollout of {case.name} was kept",
+            hint="Run the suite with run.save_rollouts = true; rejected scenarios have none.",
+        )
+    return panes
+
+
+def _write_gif(path: Path, frames: Iterable[Image]) -> None:
+    first, *others = (frame.quantize(64) for frame in frames)
+    pause = 1000 * _EVERY[".gif"] // RATE_HZ
+    last = [pause] * len(others) + [1500]
+    first.save(path, save_all=True, append_images=others, duration=last, loop=0, optimize=False)
+
+
+def _write_mp4(path: Path, frames: Iterable[Image]) -> None:
+    try:
+        av: Any = importlib.import_module("av")
+    except ImportError:
+        raise RunError(
+            f"{path}: writing an .mp4 takes PyAV",
+            hint='Install it with `pip install "roadworthy[video]"`, or name a .gif.',
+        ) from None
+    pictures = iter(frames)
+    first = next(pictures)
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("libx264", rate=Fraction(RATE_HZ, _EVERY[".mp4"]))
+        stream.width, stream.height, stream.pix_fmt = first.width, first.height, "yuv420p"
+        for picture in itertools.chain([first], pictures):
+            for packet in stream.encode(av.VideoFrame.from_image(picture)):
+                film.mux(packet)
+        for packet in stream.encode():
+            film.mux(packet)
+
+
+def _near(name: str, names: Iterable[str]) -> bool:
+    return did_you_mean(name, names).startswith("Did")
+
+
+def _file_name(case: Case) -> str:
+    """The scenario's name as a file's; its key where nothing of it is left."""
+    name = re.sub(r"[^\w.+-]+", "_", case.record.scenario).strip("._")[:80]
+    return name or case.id
