@@ -22,7 +22,8 @@ passes depends on that number: `roadworthy compare` says what it takes. Every ru
 hold, so that several rules need no correction: they cannot make a bad planner pass.
 
 A planner whose every case equals the baseline's has no difference to speak of and passes.
-A rule that cannot be judged fails, and says why.
+A rule that cannot be judged fails, and says why. Scenes that were rejected before any planner
+saw them are no errors.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ def _judge(
 def _absolute(
     rule: GateConfig, key: ColumnKey, player: Contestant
 ) -> tuple[stats.Interval, dict[str, int]]:
-    records = player.records
+    records = [r for r in player.records if r.status is not Status.INVALID_SCENARIO]
     good = [r for r in records if r.status is Status.OK]
     table = tabulate(good, [key])
     interval = stats.interval_of_means(
@@ -194,8 +195,9 @@ def _gain(
         change, pairs.a.groups, shares=False, confidence=rule.confidence
     )[0]
     one_sided = np.isfinite(pairs.a.values[:, k]) != np.isfinite(pairs.b.values[:, k])
+    tried = [p for p in pairs.errored if any(r.status is not Status.INVALID_SCENARIO for r in p)]
     return interval, {
-        "ended in an error": len(pairs.errored),
+        "ended in an error": len(tried),
         "in one run alone": len(pairs.only_a) + len(pairs.only_b),
         "undefined on one side": int(one_sided.sum()),
     }

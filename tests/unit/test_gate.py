@@ -159,6 +159,13 @@ def test_some_errors_can_be_allowed(tmp_path: Path) -> None:
     assert gate(run, [GateConfig(metric="drive.score", at_least=0.1, max_errors=1)]).passed
 
 
+def test_rejected_scenes_are_no_errors(tmp_path: Path) -> None:
+    rejected = {("p", 2): Status.INVALID_SCENARIO, ("q", 2): Status.INVALID_SCENARIO}
+    planners = {"p": {"score": scores(40)}, "q": {"score": scores(40)}}
+    run = write_run(tmp_path / "r", planners, failures=rejected)
+    assert gate(run, [ABSOLUTE, GateConfig(metric="drive.score", against="q", margin=0.0)]).passed
+
+
 def test_a_column_that_one_side_leaves_undefined_is_not_passed_over(tmp_path: Path) -> None:
     a = scores(40)
     b = a.copy()
