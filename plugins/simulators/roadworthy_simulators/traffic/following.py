@@ -11,7 +11,7 @@ from roadworthy.scenario import SignalState
 
 from .idm import DECELERATION, EMERGENCY, advance, free_acceleration, idm_acceleration
 from .kernel import kernel
-from .occupancy import Reason, next_lane
+from .occupancy import Reason, next_lane, turn_of
 from .state import Mode
 
 if TYPE_CHECKING:
@@ -93,6 +93,60 @@ def _ends_beside_lane(lanes: Lanes, l: int) -> bool:
 
 
 @kernel
+def _goes_first(occ: Occupancy, entry: int, a: int, gap: float, box: float, speed: float) -> bool:
+    """Whether an agent waits for someone on a lane that overlaps its own.
+
+    Args:
+        occ, entry: who it is.
+        a: the agent.
+        gap: from its front bumper to the overlap [m].
+        box: and to where vehicles wait for the intersection, infinite for none.
+        speed: its own [m/s].
+    """
+    it = occ.entry[entry]
+    if it.reason == Reason.CROSSING:
+        mine = gap
+        if gap > 0.0:
+            return True
+    else:
+        mine = turn_of(min(gap, box), speed)
+        if gap <= 0.0:
+            return False
+    return it.turn < mine or (it.turn == mine and it.agent < a)
+
+
+@kernel
+def _give_way(
+    occ: Occupancy,
+    entry: int,
+    speed: float,
+    wish: float,
+    gap: float,
+    box: float,
+    shift: float,
+) -> float:
+    """Acceleration [m/s^2] towards someone who goes first on a lane that overlaps one's own.
+
+    Behind someone who merges from nearer by, as if that one were already on this lane; else
+    so as to stop before the intersection, or at least before the overlap.
+
+    Args:
+        occ, entry: who it is.
+        speed, wish: actual and desired speed [m/s].
+        gap, box: as in `_goes_first`.
+        shift: what turns arc lengths of the entry into distances from the front bumper [m].
+    """
+    it = occ.entry[entry]
+    if it.reason == Reason.COMING and it.speed > 0.0 and it.front + shift > _BEFORE_OVERLAP:
+        return idm_acceleration(speed, wish, it.front + shift, it.speed)
+    room = gap - _BEFORE_OVERLAP
+    wait = box + _BEFORE_LINE
+    if box > -_PAST_LINE and speed * speed < 2.0 * EMERGENCY * wait:
+        room = min(room, wait)
+    return idm_acceleration(speed, wish, room, 0.0)
+
+
+@kernel
 def follow(
     lanes: Lanes, occ: Occupancy, hints: NDArray[np.int64], agents: Records, a: int
 ) -> float:
@@ -124,11 +178,9 @@ def follow(
                 gap = base + it.rear - front
                 if it.reason == Reason.BODY:
                     return min(out, idm_acceleration(speed, wish, gap, it.speed))
-                until = gap / max(speed, 1.0) if gap > 0.0 else gap
-                first = it.until < until or (it.until == until and it.agent < a)
-                if first and (it.reason == Reason.CROSSING or gap > 0.0):
-                    room = gap - _BEFORE_OVERLAP
-                    out = min(out, idm_acceleration(speed, wish, room, it.speed))
+                if _goes_first(occ, e, a, gap, base + lanes.lane[l].box - front, speed):
+                    box = base + lanes.lane[l].box - front
+                    out = min(out, _give_way(occ, e, speed, wish, gap, box, base - front))
             e = it.next
         length = lanes.lane[l].length
         if base + length - front > LOOKAHEAD:

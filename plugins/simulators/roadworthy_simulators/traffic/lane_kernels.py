@@ -32,11 +32,13 @@ __all__ = [
 
 REACH = 4.5
 """A lane is listed in the grid cells within this distance of its centreline [m]."""
-OVERLAP = 2.0
-"""Centrelines nearer than this are in conflict: two cars do not fit side by side [m]."""
+OVERLAP = 2.6
+"""Centrelines nearer than this are in conflict: two cars, turning, do not fit side by side [m]."""
 _CURVE_ACCELERATION = 2.5
 _CURVE_BRAKING = 1.5
 _FASTEST = 60.0
+_BOX_MARGIN = 8.0
+_APART = 3.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -307,11 +309,51 @@ def _kind(lanes: Lanes, l: int, m: int, s: float, t: float, aligned: float) -> i
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _both_ways(lane: Records, rows: Records) -> Records:
+    """Make conflicts mutual: each reaches as far as the two lanes' own views together.
+
+    Seen from a lane that bends, an overlap begins elsewhere than seen from one that does not;
+    who is in an overlap must not depend on the view.
+
+    Args:
+        lane: `LANE`; `box` is written.
+        rows: `CONFLICT` [C].
+
+    Returns:
+        `CONFLICT` [C].
+    """
+    out = rows.copy()
+    for l in range(len(lane)):
+        for c in range(lane[l].conflict_begin, lane[l].conflict_end):
+            mine, new = rows[c], out[c]
+            low, high = mine.begin, mine.end
+            forward = mine.other_end >= mine.other_begin
+            there_low = min(mine.other_begin, mine.other_end)
+            there_high = max(mine.other_begin, mine.other_end)
+            for r in range(lane[mine.lane].conflict_begin, lane[mine.lane].conflict_end):
+                it = rows[r]
+                back_low = min(it.other_begin, it.other_end)
+                back_high = max(it.other_begin, it.other_end)
+                if it.lane != l or back_low > mine.end + _APART or back_high < mine.begin - _APART:
+                    continue
+                new.kind = max(new.kind, it.kind)
+                low, high = min(low, back_low), max(high, back_high)
+                there_low, there_high = min(there_low, it.begin), max(there_high, it.end)
+            new.begin, new.end = low, high
+            new.other_begin = there_low if forward else there_high
+            new.other_end = there_high if forward else there_low
+            if new.kind != 2:
+                lane[l].box = min(lane[l].box, max(0.0, low - _BOX_MARGIN))
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def conflicts(lanes: Lanes, rows: Records) -> Records:
     """Stretches of lanes whose corridors overlap those of other lanes (one map).
 
     Successors and predecessors do not count; declared neighbours only where they come nearer
-    than three quarters of `OVERLAP`. Writes where each lane's conflicts begin and end.
+    than three quarters of that. Writes where each lane's conflicts begin and end, and its
+    `box`: 8 m before the first crossing or merging, or the lane's start.
 
     Args:
         lanes: of one map.
@@ -327,6 +369,7 @@ def conflicts(lanes: Lanes, rows: Records) -> Records:
     for l in range(len(lane)):
         begin = used
         lane[l].conflict_begin = begin
+        lane[l].box = np.inf
         for i in range(lane[l].count):
             p = sample[lane[l].first + i]
             cell = cell_of(lanes, 0, p.x, p.y)
@@ -356,4 +399,4 @@ def conflicts(lanes: Lanes, rows: Records) -> Records:
                 run[m], seen[m] = used, i
                 used += 1
         lane[l].conflict_end = used
-    return rows[:used].copy()
+    return _both_ways(lane, rows[:used].copy())

@@ -38,6 +38,7 @@ LANE = np.dtype(
         ("half_width", np.float64),  # [m]
         ("limit", np.float64),  # speed limit [m/s], NaN for none
         ("stop", np.float64),  # arc length at which to stop before its end
+        ("box", np.float64),  # where to wait for lanes that cross or merge, inf for none
         ("kind", np.int64),  # LaneKind
         ("left", np.int64),  # neighbours, -1 for none
         ("right", np.int64),

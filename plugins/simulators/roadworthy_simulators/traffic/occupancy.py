@@ -33,12 +33,15 @@ __all__ = [
     "make_occupancy",
     "next_lane",
     "reach_into",
+    "turn_of",
 ]
 
 _CORRIDOR = 1.1
 """Half the width that a follower needs free [m]."""
 _ANNOUNCE_TIME = 3.0
 _ANNOUNCE_REACH = 40.0
+_ANNOUNCE_LEAST = 4.0
+_COMMITTED = 3.0
 _SIDEWAYS_TIME = 0.8
 _SIDEWAYS_SPEED = 3.0
 _ROOM = 32
@@ -63,10 +66,9 @@ ENTRY = np.dtype(
         ("reason", np.int64),  # Reason
         ("middle", np.float64),  # arc lengths on the lane
         ("rear", np.float64),
-        ("front", np.float64),
-        ("speed", np.float64),  # along the lane
-        # Unless BODY: seconds until it enters the overlap, or minus the depth [m] it is in it.
-        ("until", np.float64),
+        ("front", np.float64),  # COMING: where its rear would be if it drove on this lane
+        ("speed", np.float64),  # along the lane; 0 if it crosses
+        ("turn", np.float64),  # COMING: `turn_of` it; CROSSING: minus its depth [m] inside
     ],
     align=True,
 )
@@ -114,7 +116,7 @@ def insert(
     rear: float,
     front: float,
     speed: float,
-    until: float,
+    turn: float,
     reason: int,
 ) -> int:
     """Add an entry in order of `middle`; of equal ones the first added comes first.
@@ -129,7 +131,7 @@ def insert(
     occ.used[0] = e + 1
     new = entry[e]
     new.middle, new.rear, new.front = middle, rear, front
-    new.speed, new.until = speed, until
+    new.speed, new.turn = speed, turn
     new.lane, new.agent, new.reason = lane, agent, reason
     n = occ.slot[lane].head
     if n < 0 or middle < entry[n].middle:
@@ -182,6 +184,25 @@ def hinted(lanes: Lanes, hints: NDArray[np.int64], a: int, l: int) -> bool:
 
 
 @kernel
+def turn_of(ahead: float, speed: float) -> float:
+    """A vehicle's place in the order in which an intersection is entered, the least first.
+
+    Those inside come first, by depth; then those that can no longer stop comfortably (at
+    3 m/s^2); then the others, by the time to get there. One order for all of an intersection
+    means that no ring of vehicles can come to wait for one another in it.
+
+    Args:
+        ahead: from the front bumper to the intersection [m], negative inside.
+        speed: [m/s].
+    """
+    if ahead <= 0.0:
+        return ahead
+    if speed * speed > 2.0 * _COMMITTED * ahead:
+        return 0.0
+    return ahead / max(speed, 1.0)
+
+
+@kernel
 def announce(
     lanes: Lanes,
     occ: Occupancy,
@@ -195,8 +216,8 @@ def announce(
 ) -> None:
     """Enter a lane follower into the lanes that overlap its own, here and soon.
 
-    Overlaps that it stands in get its body (where `bodies`); those that it reaches within
-    three seconds get word that it is coming, up to the first red signal.
+    Overlaps that it stands in get its body (where `bodies`); those that it comes to within
+    three seconds get word of it, up to the first red signal.
 
     Args:
         lanes: the lanes.
@@ -208,21 +229,22 @@ def announce(
         speed: [m/s].
         bodies: False if its body has been entered otherwise.
     """
-    reach = min(_ANNOUNCE_REACH, _ANNOUNCE_TIME * speed)
+    reach = max(_ANNOUNCE_LEAST, min(_ANNOUNCE_REACH, _ANNOUNCE_TIME * speed))
     for _ in range(4):
         lane = lanes.lane[l]
         for c in range(lane.conflict_begin, lane.conflict_end):
             it = lanes.conflict[c]
             ahead = it.begin - front
-            if it.end < rear or ahead > reach:
+            if it.end < rear or min(lane.box, it.begin) - front > reach:
                 continue
             low, high = min(it.other_begin, it.other_end), max(it.other_begin, it.other_end)
             middle = 0.5 * (low + high)
             if ahead > 0.0:
                 if it.kind != Conflict.DIVERGING:
                     v = speed if it.kind == Conflict.MERGING else 0.0
-                    until = ahead / max(speed, 1.0)
-                    insert(occ, it.lane, a, middle, low, high, v, until, Reason.COMING)
+                    turn = turn_of(min(lane.box, it.begin) - front, speed)
+                    tail = it.other_begin - (it.begin - rear)
+                    insert(occ, it.lane, a, middle, low, tail, v, turn, Reason.COMING)
             elif not bodies:
                 continue
             elif it.kind == Conflict.CROSSING:
@@ -233,7 +255,7 @@ def announce(
                     ratio = (it.other_end - it.other_begin) / (it.end - it.begin)
                 r = it.other_begin + (rear - it.begin) * ratio
                 f = it.other_begin + (front - it.begin) * ratio
-                insert(occ, it.lane, a, 0.5 * (r + f), r, f, speed, ahead, Reason.BODY)
+                insert(occ, it.lane, a, 0.5 * (r + f), r, f, speed, 0.0, Reason.BODY)
         room = lane.length - front
         if room > reach:
             return
