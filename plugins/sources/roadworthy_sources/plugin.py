@@ -11,5 +11,6 @@ from roadworthy.hookspecs import hookimpl
 def roadworthy_sources() -> Mapping[str, str]:
     return {
         "argoverse2": "roadworthy_sources.argoverse2:Argoverse2",
+        "commonroad": "roadworthy_sources.commonroad:CommonRoad",
         "procedural": "roadworthy_sources.procedural:Procedural",
     }

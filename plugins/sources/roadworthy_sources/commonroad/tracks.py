@@ -1,0 +1,161 @@
+"""Obstacles as tracks at 10 Hz."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from numpy.typing import NDArray
+from roadworthy.errors import DataError
+from roadworthy.scenario import STATE_SIZE, AgentKind, StateIndex
+
+from roadworthy_sources.commonroad.document import Document
+from roadworthy_sources.reading.tracks import Track, on_grid, smoothed
+from roadworthy_sources.reading.xmltree import attribute, text_number
+
+__all__ = ["MAX_STEP", "read_tracks"]
+
+MAX_STEP = 50_000
+_MAX_OBSTACLES = 10_000
+_KIND = {
+    "car": AgentKind.VEHICLE,
+    "truck": AgentKind.VEHICLE,
+    "bus": AgentKind.VEHICLE,
+    "taxi": AgentKind.VEHICLE,
+    "train": AgentKind.VEHICLE,
+    "priorityVehicle": AgentKind.VEHICLE,
+    "parkedVehicle": AgentKind.VEHICLE,
+    "motorcycle": AgentKind.BICYCLE,
+    "bicycle": AgentKind.BICYCLE,
+    "pedestrian": AgentKind.PEDESTRIAN,
+    "constructionZone": AgentKind.BARRIER,
+    "roadBoundary": AgentKind.BARRIER,
+    "medianStrip": AgentKind.BARRIER,
+}
+_HEIGHT = {"truck": 3.2, "bus": 3.2, "train": 3.5, "pedestrian": 1.75}
+
+
+def read_tracks(document: Document, smooth: int = 0) -> list[Track]:
+    """All obstacles with exact states, from the file's time step 0 on.
+
+    Args:
+        document: the file.
+        smooth: samples of the local quadratic fit that positions are smoothed by; 0 for none.
+
+    Returns:
+        Tracks of one length; obstacles without exact states are noted and left out.
+
+    Raises:
+        DataError: a state without a value, a step outside 0 to 50,000, two obstacles of one id.
+    """
+    path = document.path
+    if len(document.obstacles) > _MAX_OBSTACLES:
+        raise DataError(f"{path}: {len(document.obstacles)} obstacles", hint="Cut the scenario.")
+    raw = []
+    for element in document.obstacles:
+        name = attribute(path, element, "id", element.tag)
+        shape = _shape(path, element.find("shape"), f"obstacle {name}")
+        rows = _states(path, element, f"obstacle {name}")
+        if shape is None or rows is None:
+            what = "shape" if shape is None else "trajectory of exact states"
+            document.notes.append(f"agents {name!r} dropped: it has no {what}.")
+            continue
+        raw.append((name, element, shape, *rows))
+    last = max((int(steps[-1]) for *_, steps, _ in raw), default=0)
+    grid = np.arange(int(np.floor(last * document.dt / 0.1 + 1e-6)) + 1) * 0.1
+    tracks = []
+    for name, element, (size, offset, turn), steps, values in raw:
+        state, valid = _placed(values, offset, turn), np.ones(len(steps), bool)
+        times = steps * document.dt
+        if len(steps) == 1 and _is_static(element):
+            state, valid = np.repeat(state, len(grid), axis=0), np.ones(len(grid), bool)
+        else:
+            state, valid = on_grid(times, state, valid, grid)
+        if smooth and valid.sum() >= 3:
+            begin, end = np.flatnonzero(valid)[[0, -1]]
+            if valid[begin : end + 1].all():
+                state[begin : end + 1] = smoothed(state[begin : end + 1], smooth)
+        word = element.findtext("type", "unknown")
+        kind = _KIND.get(word, AgentKind.GENERIC_OBJECT)
+        box = np.array([*size, _HEIGHT.get(word, 1.6)])
+        tracks.append(Track(name, kind, box, state, valid))
+    return tracks
+
+
+def _is_static(element: Element) -> bool:
+    return element.tag == "staticObstacle" or element.findtext("role") == "static"
+
+
+def _shape(
+    path: Path, element: Element | None, where: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float] | None:
+    """Length and width [2], the box's centre [2] and heading in the obstacle's frame."""
+    if element is None:
+        return None
+    box, circle, polygon = (element.find(n) for n in ("rectangle", "circle", "polygon"))
+    if box is not None:
+        size = [text_number(path, box, name, where) for name in ("length", "width")]
+        centre = box.find("center")
+        offset = [0.0, 0.0] if centre is None else [
+            text_number(path, centre, axis, where) for axis in ("x", "y")
+        ]  # fmt: skip
+        has_turn = box.find("orientation") is not None
+        turn = text_number(path, box, "orientation", where) if has_turn else 0.0
+        return np.array(size), np.array(offset), turn
+    if circle is not None:
+        radius = text_number(path, circle, "radius", where)
+        return np.full(2, 2.0 * radius), np.zeros(2), 0.0
+    if polygon is not None:
+        corners = np.array(
+            [[text_number(path, p, axis, where) for axis in ("x", "y")]
+             for p in polygon.findall("point")]
+        ).reshape(-1, 2)  # fmt: skip
+        if len(corners) >= 3:
+            low, high = corners.min(axis=0), corners.max(axis=0)
+            return high - low, 0.5 * (low + high), 0.0
+    return None
+
+
+def _states(
+    path: Path, element: Element, where: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    """Time steps [N], increasing, and x, y, heading, speed [N, 4]; None where not exact."""
+    first = element.find("initialState")
+    states = ([] if first is None else [first]) + element.findall("trajectory/state")
+    rows: dict[int, list[float]] = {}
+    for state in states:
+        point = state.find("position/point")
+        heading = state.find("orientation")
+        if point is None or heading is None or heading.find("exact") is None:
+            return None
+        time, speed = state.find("time"), state.find("velocity")
+        step = 0.0 if time is None else text_number(path, time, "exact", f"{where}.time")
+        if not (0.0 <= step <= MAX_STEP and step == int(step)):
+            raise DataError(f"{path}: {where}: time is {step}", hint=f"Wanted: 0 to {MAX_STEP}.")
+        exact = speed is not None and speed.find("exact") is not None
+        rows[int(step)] = [
+            text_number(path, point, "x", f"{where}.position"),
+            text_number(path, point, "y", f"{where}.position"),
+            text_number(path, heading, "exact", f"{where}.orientation"),
+            text_number(path, speed, "exact", f"{where}.velocity") if exact else 0.0,
+        ]  # type: ignore[arg-type]
+    if not rows:
+        return None
+    steps = sorted(rows)
+    return np.array(steps, np.int64), np.array([rows[s] for s in steps])
+
+
+def _placed(
+    values: NDArray[np.float64], offset: NDArray[np.float64], turn: float
+) -> NDArray[np.float64]:
+    """[N, 5] states of the box's centre from x, y, heading, speed of the obstacle."""
+    out = np.zeros((len(values), STATE_SIZE))
+    heading = values[:, 2]
+    cos, sin = np.cos(heading), np.sin(heading)
+    out[:, StateIndex.X] = values[:, 0] + cos * offset[0] - sin * offset[1]
+    out[:, StateIndex.Y] = values[:, 1] + sin * offset[0] + cos * offset[1]
+    out[:, StateIndex.YAW] = heading + turn
+    out[:, StateIndex.VX] = values[:, 3] * cos
+    out[:, StateIndex.VY] = values[:, 3] * sin
+    return out

@@ -1,0 +1,3 @@
+"""What the readers share: bounded files and XML, lane geometry, maps put together, egos chosen."""
+
+from __future__ import annotations

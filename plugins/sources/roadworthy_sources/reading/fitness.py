@@ -1,0 +1,69 @@
+"""What a scene may be scored on: the logged ego is asked first.
+
+A map is fit for drivable-area scores only if the car that was really there, or the expert
+that drove it, stays on the map's drivable area. Where it does not, the scene is tagged
+`no_drivable_area`, and says why in its repairs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from roadworthy.rings import polygon_of
+from roadworthy.scenario import AreaKind, RoadMap
+from roadworthy.vehicle import EgoIndex, Vehicle
+
+__all__ = ["NO_DRIVABLE_AREA", "area_verdict", "share_on_area"]
+
+NO_DRIVABLE_AREA = "no_drivable_area"
+"""Tag of scenes that must not be scored for staying on the drivable area."""
+
+_MIN_SHARE = 0.98
+_AREAS = (AreaKind.DRIVABLE, AreaKind.INTERSECTION, AreaKind.CARPARK)
+
+
+def share_on_area(road_map: RoadMap, ego: NDArray[np.float64], vehicle: Vehicle) -> float:
+    """Share of steps at which every corner of the ego's box lies in a drivable polygon.
+
+    Drivable are lanes, and areas that are drivable, intersections or car parks.
+
+    Args:
+        road_map: the map.
+        ego: [T, 11] `EgoIndex`.
+        vehicle: the box.
+    """
+    polygons = [polygon_of(ring) for ring in road_map.lane_polygon]
+    polygons += [
+        polygon_of(ring)
+        for kind, ring in zip(road_map.area_kind, road_map.area_polygon, strict=True)
+        if kind in _AREAS
+    ]
+    cos, sin = np.cos(ego[:, EgoIndex.YAW]), np.sin(ego[:, EgoIndex.YAW])
+    half = 0.5 * vehicle.width
+    held = np.ones(len(ego), bool)
+    tree = shapely.STRtree(polygons)
+    for along, across in (
+        (vehicle.front, half), (vehicle.front, -half), (-vehicle.rear, half), (-vehicle.rear, -half)
+    ):  # fmt: skip
+        corners = shapely.points(
+            ego[:, EgoIndex.X] + along * cos - across * sin,
+            ego[:, EgoIndex.Y] + along * sin + across * cos,
+        )
+        inside = np.zeros(len(ego), bool)
+        inside[tree.query(corners, "intersects")[0]] = True
+        held &= inside
+    return float(held.mean())
+
+
+def area_verdict(
+    road_map: RoadMap, ego: NDArray[np.float64], vehicle: Vehicle
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Tags and sentences to add to a scene."""
+    share = share_on_area(road_map, ego, vehicle)
+    if share >= _MIN_SHARE:
+        return (), ()
+    return (NO_DRIVABLE_AREA,), (
+        f"map: the logged ego's box is wholly on the drivable area at only {share:.0%} of the "
+        f"steps: not to be scored for drivable area (tag {NO_DRIVABLE_AREA}).",
+    )

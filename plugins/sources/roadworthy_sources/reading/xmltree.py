@@ -1,0 +1,98 @@
+"""XML within bounds: no document types, so no entities, no external files."""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from roadworthy.errors import DataError
+
+from roadworthy_sources.reading.files import AGAIN, read_bytes
+
+__all__ = ["attribute", "number", "read_xml", "text_number"]
+
+MAX_BYTES = 256 * 2**20
+MAX_ELEMENTS = 4_000_000
+_LATIN = re.compile(rb"""encoding\s*=\s*["'](iso-8859-1|iso-8859-15|windows-1252)["']""", re.I)
+
+
+def read_xml(path: Path, root: str) -> Element:
+    """The root element of an XML file (`.gz` is unpacked).
+
+    The text is taken as UTF-8 (or Latin-1 where the file says so), so a document type
+    declaration can only be spelt in one way, and any file that has one is refused: that
+    leaves no entities to expand.
+
+    Args:
+        path: the file.
+        root: name that the root element must have.
+
+    Raises:
+        DataError: too large, damaged, with a document type, or of another root.
+    """
+    data = read_bytes(path, MAX_BYTES)
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if not _LATIN.search(data[:200]):
+            raise DataError(f"{path}: not UTF-8 text: {error.reason}", hint=AGAIN) from error
+        data = data.decode("cp1252", "replace").encode()
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise DataError(
+            f"{path}: declares a document type",
+            hint="Files with entities are not read: remove the <!DOCTYPE ...>.",
+        )
+    if data.count(b"<") > 2 * MAX_ELEMENTS:
+        raise DataError(f"{path}: more than {MAX_ELEMENTS} elements", hint="Split the file.")
+    parser = ElementTree.XMLParser(encoding="utf-8")
+    try:
+        parser.feed(data)
+        found = parser.close()
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise DataError(f"{path}: not readable XML: {error}", hint=AGAIN) from error
+    if not isinstance(found, Element) or found.tag != root:
+        name = getattr(found, "tag", "nothing")
+        raise DataError(f"{path}: its root element is <{name[:40]}>", hint=f"Wanted: <{root}>.")
+    return found
+
+
+def number(path: Path, text: str | None, where: str) -> float:
+    """A finite number out of text.
+
+    Raises:
+        DataError: naming file, place and text.
+    """
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{path}: {where} is {(text or '')[:40]!r}", hint="Wanted: a number.")
+    return value
+
+
+def text_number(path: Path, element: Element, name: str, where: str) -> float:
+    """The number that the child `name` holds.
+
+    Raises:
+        DataError: no such child, or no number in it.
+    """
+    return number(path, element.findtext(name), f"{where}.{name}")
+
+
+def attribute(path: Path, element: Element, name: str, where: str) -> str:
+    """An attribute that must be there.
+
+    Raises:
+        DataError: missing or empty.
+    """
+    value = element.get(name)
+    if not value or len(value) > 200 or not value.isprintable():
+        raise DataError(
+            f"{path}: {where}: attribute {name!r} is {(value or 'missing')[:40]!r}",
+            hint="Wanted: 1 to 200 printable characters.",
+        )
+    return value
