@@ -13,3 +13,8 @@ def roadworthy_simulators() -> Mapping[str, str]:
         "open-loop": "roadworthy_simulators.open_loop:OpenLoop",
         "closed-loop": "roadworthy_simulators.closed_loop:ClosedLoop",
     }
+
+
+@hookimpl
+def roadworthy_conformance() -> Mapping[str, str]:
+    return {"render": "roadworthy_simulators.splat.conformance:check_render"}

@@ -1,0 +1,1 @@
+"""The renderer without CUDA: numba kernels. `backend` is its face."""

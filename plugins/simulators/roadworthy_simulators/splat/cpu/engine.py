@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from roadworthy.errors import DataError, SimulatorError
+
+from roadworthy_simulators.splat.cpu.backward import backward_worker
 from roadworthy_simulators.splat.cpu.bin import fill_tiles, gather_keys, sort_keys
 from roadworthy_simulators.splat.cpu.layout import (
     CHUNK,
     FAULTS,
+    PARTIALS,
     RECORD,
     TILE_X,
     TILE_Y,
@@ -31,6 +33,7 @@ from roadworthy_simulators.splat.cpu.layout import (
     Thresholds,
 )
 from roadworthy_simulators.splat.cpu.project import project_worker
+from roadworthy_simulators.splat.cpu.project_backward import VIEW_SUMS, project_backward_worker
 from roadworthy_simulators.splat.cpu.rasterize import rasterize_worker
 
 __all__ = ["Image", "View", "Workspace", "available_threads", "render_view", "run_workers"]
@@ -276,3 +279,73 @@ def render_view(
     finally:
         if not kept:
             give_workspace(workspace)
+
+
+def backward_view(
+    scene: Scene,
+    view: View,
+    limits: Thresholds,
+    image: Image,
+    gradient: Image,
+    grads: Scene,
+    threads: int,
+) -> NDArray[np.float64]:
+    """Gradients of one camera's image, added to `grads`.
+
+    Args:
+        scene, limits: as rendered.
+        view: what `render_view` kept.
+        image: what it wrote.
+        gradient: of the loss with respect to the image.
+        grads: of the loss with respect to the scene, added to.
+        threads: calls that run at once; the result does not depend on it.
+
+    Returns:
+        Gradient with respect to the rows of the view matrix, flat [9] and [3] translation, and
+        to the camera centre [3].
+    """
+    get = view.workspace.array
+    partials = get("partials", view.pairs * PARTIALS, np.float32)
+    touched = get("touched", view.pairs, np.uint8)
+    touched[:] = 0
+    counter = np.zeros(2, np.int64)
+    run_workers(
+        min(threads, -(-view.lens.height // TILE_Y)),
+        lambda k: backward_worker(
+            counter[:1],
+            view.ends,
+            view.tile_list,
+            view.slot_list,
+            view.projected.records,
+            limits,
+            image.rgb,
+            image.alpha,
+            image.depth,
+            gradient.rgb,
+            gradient.alpha,
+            gradient.depth,
+            partials,
+            touched,
+        ),  # fmt: skip
+    )
+    chunks = view.projected.visible.shape[0]
+    sums = get("view_sums", chunks * VIEW_SUMS, np.float64).reshape(chunks, VIEW_SUMS)
+    run_workers(
+        min(threads, max(chunks, 1)),
+        lambda k: project_backward_worker(
+            counter[1:],
+            scene,
+            view.lens,
+            limits,
+            view.projected,
+            view.dense,
+            partials,
+            touched,
+            grads,
+            sums,
+        ),  # fmt: skip
+    )
+    total = np.zeros(VIEW_SUMS)
+    for row in sums:
+        total += row
+    return total

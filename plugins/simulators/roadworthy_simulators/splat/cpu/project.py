@@ -223,7 +223,9 @@ def _project_chunk(
                 red, green = max(red, np.float32(0.0)), max(green, np.float32(0.0))
                 blue = max(blue, np.float32(0.0))
             depth = np.float32(rows[ellipse.Z + j])
-            _write_record(out.records, np.uint64(visible * RECORD), rows, j, depth, red, green, blue)
+            _write_record(
+                out.records, np.uint64(visible * RECORD), rows, j, depth, red, green, blue
+            )
             out.source[visible] = i
             out.spans[visible] = slot << SPAN_BITS | made
             key = np.uint64(float_bits(depth)) << np.uint64(32)

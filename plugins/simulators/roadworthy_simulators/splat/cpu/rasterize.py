@@ -46,7 +46,7 @@ __all__ = ["box_blocks", "open_tile", "pixel_offsets", "rasterize_worker"]
 
 _EVERY_ROW = sum(1 << (BLOCKS_X * row) for row in range(BLOCKS_Y))
 BATCH = 32  # pairs whose visits are listed at a time
-_BLOCK_BITS = TILE_BLOCKS.bit_length() - 1
+BLOCK_BITS = TILE_BLOCKS.bit_length() - 1
 _AHEAD = 16  # pairs between asking for a record and using it
 
 
@@ -102,8 +102,16 @@ def open_tile(buffer: Any, columns: Any, rows: Any, width: int, height: int) -> 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def list_visits(
-    x0: int, y0: int, open_blocks: int, tile_list: Any, since: int, until: int, last: int,
-    records: Any, bit_table: Any, visits: Any,
+    x0: int,
+    y0: int,
+    open_blocks: int,
+    tile_list: Any,
+    since: int,
+    until: int,
+    last: int,
+    records: Any,
+    bit_table: Any,
+    visits: Any,
 ) -> int:
     """Which blocks the Gaussians `tile_list[since:until]` visit, in order.
 
@@ -159,9 +167,21 @@ def make_bit_table() -> Any:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _composite_tile(
-    buffer: Any, columns: Any, rows: Any, x0: int, y0: int, open_blocks: int,
-    tile_list: Any, since: int, until: int, records: Any, bit_table: Any, visits: Any,
-    max_alpha: float, alpha_threshold: float, transmittance_threshold: float,
+    buffer: Any,
+    columns: Any,
+    rows: Any,
+    x0: int,
+    y0: int,
+    open_blocks: int,
+    tile_list: Any,
+    since: int,
+    until: int,
+    records: Any,
+    bit_table: Any,
+    visits: Any,
+    max_alpha: float,
+    alpha_threshold: float,
+    transmittance_threshold: float,
 ) -> None:
     """Adds the Gaussians `tile_list[since:until]` to the tile whose corner is (x0, y0)."""
     cap = splat(max_alpha)
@@ -171,10 +191,12 @@ def _composite_tile(
     corner_x, corner_y = np.float32(x0), np.float32(y0)
     for start in range(since, until, BATCH):
         end = min(start + BATCH, until)
-        n = list_visits(x0, y0, open_blocks, tile_list, start, end, until, records, bit_table, visits)
+        n = list_visits(
+            x0, y0, open_blocks, tile_list, start, end, until, records, bit_table, visits
+        )
         for k in range(n):
             visit = np.int64(visits[k])
-            r = np.uint64(tile_list[start + (visit >> _BLOCK_BITS)]) * np.uint64(RECORD)
+            r = np.uint64(tile_list[start + (visit >> BLOCK_BITS)]) * np.uint64(RECORD)
             at = (visit & (TILE_BLOCKS - 1)) * LANES
             mean_x = (records[r + layout.WHOLE_X] - corner_x) + records[r + layout.PART_X]
             mean_y = (records[r + layout.WHOLE_Y] - corner_y) + records[r + layout.PART_Y]
