@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import nox
 
 nox.options.sessions = ["tests"]
@@ -40,16 +38,29 @@ def bench(session: nox.Session) -> None:
     """Speed, as ratios against peers in the same run."""
     _install(session, "test")
     session.install(*CONSTRAINTS, "highway-env>=1.10")
-    session.run("pytest", "benchmarks", "-p", "no:xdist", "--benchmark-columns=min,median,rounds",
-                *session.posargs)  # fmt: skip
+    session.run(
+        "pytest",
+        "benchmarks",
+        "-p",
+        "no:xdist",
+        "--benchmark-columns=min,median,rounds",
+        *session.posargs,
+    )
 
 
 def _suite(session: nox.Session, name: str) -> None:
+    """Run a suite; with `-- --baseline DIR`, judge it against that run by the suite's gate."""
     _install(session)
-    out = Path("reports") / name
-    session.run(
-        "roadworthy", "run", f"suites/{name}.toml", "--out", str(out), *session.posargs
-    )
+    options = list(session.posargs)
+    baseline = []
+    if "--baseline" in options:
+        at = options.index("--baseline")
+        baseline = options[at : at + 2]
+        del options[at : at + 2]
+    out = f"reports/{name}"
+    session.run("roadworthy", "run", f"suites/{name}.toml", "--out", out, *options)
+    if baseline:
+        session.run("roadworthy", "gate", out, *baseline)
 
 
 @nox.session(name="suite-smoke")
@@ -60,5 +71,5 @@ def suite_smoke(session: nox.Session) -> None:
 
 @nox.session(name="suite-safety")
 def suite_safety(session: nox.Session) -> None:
-    """Common and rare scenes, reactive traffic, all metrics; fails where the gate fails."""
+    """Common and rare scenes, reactive traffic, all metrics; a gate with `-- --baseline DIR`."""
     _suite(session, "safety")
