@@ -156,7 +156,7 @@ def _points(path: Path, value: dict[str, Any], where: str, at_least: int) -> NDA
             f"{path}: {where} has {len(xy)} distinct points",
             hint=f"At least {at_least} are needed.",
         )
-    return xy
+    return np.asarray(xy)
 
 
 def _at_shares(line: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:

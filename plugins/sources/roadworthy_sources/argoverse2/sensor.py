@@ -173,7 +173,7 @@ def _grid(path: Path, frames: NDArray[np.int64]) -> NDArray[np.int64]:
             f"{path}: spans {grid[-1] + 1} steps of 0.1 s",
             hint=f"{HISTORY + 1} to {MAX_FRAMES} are read.",
         )
-    return grid
+    return np.asarray(grid)
 
 
 def _at(

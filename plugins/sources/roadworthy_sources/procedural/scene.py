@@ -208,7 +208,7 @@ class Scene:
 def _tracks(actors: Sequence[Actor], flow: Flow) -> Tracks:
     """Tracks of everyone but row 0, the ego; what is never there is left out."""
     valid = flow.valid[1:]
-    keep = np.flatnonzero(valid.any(axis=1))
+    keep = [int(i) for i in np.flatnonzero(valid.any(axis=1))]
     return Tracks(
         id=tuple(actors[i].name for i in keep),
         kind=np.array([actors[i].kind for i in keep], np.int8),

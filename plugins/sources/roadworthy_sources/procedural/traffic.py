@@ -112,9 +112,9 @@ def run_traffic(actors: Sequence[Actor], signals: NDArray[np.int8], steps: int) 
     for actor in actors:
         xy = resample(actor.path, _SPACING)
         yaw = path_yaw(xy)
-        spacing = float(np.hypot(*(xy[1] - xy[0])))
+        step = float(np.hypot(*(xy[1] - xy[0])))
         lines.append(np.column_stack([xy, yaw]))
-        limits.append(_curve_speeds(yaw, spacing))
+        limits.append(_curve_speeds(yaw, step))
         offsets.append(offsets[-1] + len(xy))
     spacing = np.array([np.hypot(*(line[1, :2] - line[0, :2])) for line in lines])
     table = np.array(
@@ -164,7 +164,7 @@ def _curve_speeds(yaw: NDArray[np.float64], spacing: float) -> NDArray[np.float6
     square = speed**2
     for k in range(len(square) - 2, -1, -1):
         square[k] = min(square[k], square[k + 1] + 2.0 * _SLOWING * spacing)
-    return np.sqrt(square)
+    return np.asarray(np.sqrt(square))
 
 
 def first_overlap(

@@ -132,7 +132,7 @@ def _signals(scene: Scene, crossing: _Crossing, green_first: bool, long: bool) -
     if not green_first:
         first = float(scene.rng.uniform(3.0, 6.5))
     later = 20.0
-    time = np.arange(STEPS) * DT
+    time = np.arange(STEPS, dtype=np.float64) * DT
     shift = first + _YELLOW_TIME + _ALL_RED
     going = _phase(time, -100.0, first)
     waiting = _phase(time, shift, shift + later)
