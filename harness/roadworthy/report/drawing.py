@@ -65,6 +65,8 @@ def draw_step(panes: Sequence[Pane], step: int, height: int = 480) -> Image.Imag
     whole = Image.new("RGB", (width * len(panes), height), _GROUND)
     for i, pane in enumerate(panes):
         whole.paste(_draw(pane, min(step, pane.steps), (width, height), i), (width * i, 0))
+        if i:
+            ImageDraw.Draw(whole).line((width * i, 0, width * i, height), fill=_EDGE)
     return whole
 
 

@@ -143,6 +143,7 @@ def _write_mp4(path: Path, frames: Iterable[Image]) -> None:
     first = next(pictures)
     with av.open(str(path), "w") as film:
         stream = film.add_stream("libx264", rate=Fraction(RATE_HZ, _EVERY[".mp4"]))
+        stream.options = {"preset": "veryfast"}
         stream.width, stream.height, stream.pix_fmt = first.width, first.height, "yuv420p"
         for picture in itertools.chain([first], pictures):
             for packet in stream.encode(av.VideoFrame.from_image(picture)):

@@ -129,7 +129,7 @@ rw.scatter = (() => {
     choose(form.x, 0);
     choose(form.y, 1);
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("input", draw);
+    form.addEventListener("change", draw);
     draw();
   }
 

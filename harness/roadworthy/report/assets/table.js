@@ -146,10 +146,12 @@ rw.table = (() => {
     const reasons = new Set(cases.flatMap((item) => item.results.flatMap((r) => (r ? r.r.map((found) => found[1]) : []))));
     form.reason.append(...[...reasons].sort().map((said) => el("option", { value: said }, said)));
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("input", () => {
-      state.shown = PAGE;
-      update();
-    });
+    for (const kind of ["input", "change"]) {
+      form.addEventListener(kind, () => {
+        state.shown = PAGE;
+        update();
+      });
+    }
     $("more").addEventListener("click", () => {
       state.shown += 4 * PAGE;
       update();

@@ -1,0 +1,105 @@
+"""`roadworthy view`, `show` and `report`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from report_data import HOSTILE_PLANNER, make_run
+from roadworthy.cli import main
+from roadworthy.exit_codes import ExitCode
+from roadworthy.store import Run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("show") / "run", cases=18)
+
+
+@pytest.fixture(autouse=True)
+def headless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_view_prints_the_address(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", str(run.path)]) == ExitCode.OK
+    assert capsys.readouterr().out.strip() == (run.path / "report.html").as_uri()
+    assert (run.path / "report.html").is_file()
+    assert main(["view", str(run.path), "--case", "scene-009"]) == ExitCode.OK
+    assert "#case=" in capsys.readouterr().out
+
+
+def test_show_draws_a_picture(run: Run, tmp_path: Path) -> None:
+    assert main(["show", str(run.path), "scene-009", "--out", "case.png"]) == ExitCode.OK
+    with Image.open(tmp_path / "case.png") as picture:
+        assert picture.size == (960, 480)
+        colours = np.asarray(picture)[:, 480:].reshape(-1, 3).astype(int)
+    assert (abs(colours - (200, 32, 26)).max(axis=1) < 30).sum() > 20  # where the second planner's collision is marked
+    assert main(["show", str(run.path), "scene-009", "--step", "0", "--out", "a.png"]) == 0
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "case.png").read_bytes()
+
+
+def test_show_draws_a_film(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["show", str(run.path), "scene-009", "--planner", "careful"]
+    assert main(arguments) == ExitCode.OK
+    assert capsys.readouterr().out.strip() == "scene-009.gif"
+    with Image.open(tmp_path / "scene-009.gif") as film:
+        assert film.size == (720, 480)
+        assert film.n_frames == 31
+
+
+def test_show_writes_mp4(run: Run, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    assert main(["show", str(run.path), "scene-009", "--out", "case.mp4"]) == ExitCode.OK
+    with av.open(str(tmp_path / "case.mp4")) as film:
+        assert sum(1 for _ in film.decode(video=0)) == 61
+
+
+def test_show_says_what_mp4_takes(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert main(["show", str(run.path), "scene-009", "--out", "case.mp4"]) == ExitCode.USAGE
+    assert "roadworthy[video]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["scene-0o9"], "Did you mean"),
+        (["scene-009", "--planner", "nobody"], "has no planner 'nobody'"),
+        (["scene-009", "--out", "case.bmp"], ".png, .gif or .mp4"),
+        (["scene-013"], "no rollout of"),
+        (["scene-009", "--out", "no/such/folder/case.png"], "cannot be written"),
+    ],
+)
+def test_show_helps(
+    run: Run, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", str(run.path), *arguments]) == ExitCode.USAGE
+    assert said in capsys.readouterr().err
+
+
+def test_hostile_names_make_harmless_files(run: Run, tmp_path: Path) -> None:
+    name = "</script><script>alert(2)</script>"
+    assert main(["show", str(run.path), name, "--planner", HOSTILE_PLANNER]) == ExitCode.OK
+    assert [path.name for path in tmp_path.iterdir()] == ["script_script_alert_2_script.gif"]
+
+
+def test_report_of_several_runs(run: Run, tmp_path: Path) -> None:
+    other = make_run(tmp_path / "other", planners=("careful",), cases=18)
+    arguments = ["report", str(run.path), str(other.path), "--out", "board", "--latex", "--svg"]
+    assert main(arguments) == ExitCode.OK
+    text = (tmp_path / "board" / "report.html").read_text()
+    assert "A range\n  of ranks is a tie" in text
+    assert "1–3" in text  # the two careful ones cannot be told apart
+    table = (tmp_path / "board" / "table.tex").read_text()
+    assert r"\textless{}img src=x onerror=alert(1)\textgreater{}" in table
+    assert r"total.collision $\downarrow$" in table
+    drawn = (tmp_path / "board" / "plots" / "total.svg").read_text()
+    assert drawn.startswith("<svg xmlns=")
