@@ -356,7 +356,9 @@ def test_an_area_that_crosses_itself_is_split_and_no_ground_is_lost() -> None:
     assert sum(p.area for p in parts) == pytest.approx(total)
 
 
-@pytest.mark.parametrize("ring", [[[0.0, 0], [1, 1]], [[0.0, 0]] * 5, [[0.0, NAN]] * 4, []])
+@pytest.mark.parametrize(
+    "ring", [[[0.0, 0], [1, 1]], [[0.0, 0]] * 5, [[0.0, NAN]] * 4, [], [[1e300, 0], [0, 0], [1, 1]]]
+)
 def test_areas_that_are_none_are_dropped(ring: Any) -> None:
     m = street()
     scenario = with_map(

@@ -115,6 +115,13 @@ def test_map_topology(log: Scenario) -> None:
     assert np.hypot(*np.diff(line[:, :2], axis=0).T).max() < 1.01
 
 
+def test_an_odd_lane_mark_is_no_obstacle(tmp_path: Path) -> None:
+    archive = map_archive()
+    archive["lane_segments"]["100"]["left_lane_mark_type"] = [1]
+    scenario = read_one(write_sensor_log(tmp_path / "log", archive=archive))
+    assert scenario.map.lane_left[0] >= 0
+
+
 def test_areas(log: Scenario) -> None:
     kinds = log.map.area_kind.tolist()
     assert sorted(kinds) == [AreaKind.DRIVABLE, AreaKind.INTERSECTION, AreaKind.CROSSWALK]
@@ -284,6 +291,11 @@ BAD_MAPS = {
     "no points": (_lane("right_lane_boundary", []), "0 distinct points"),
     "point without y": (_lane("right_lane_boundary", [{"x": 0}]), "not a list of points"),
     "infinite": (_lane("left_lane_boundary", [{"x": 1e999, "y": 0}] * 2), "must be finite"),
+    "beyond any city": (_lane("left_lane_boundary", [{"x": -7e104, "y": 0}] * 2), "below 1e"),
+    "endless": (
+        _lane("left_lane_boundary", [{"x": 1500.0, "y": 0}, {"x": 4e6, "y": 0}]),
+        r"left_lane_boundary is \d+ m long",
+    ),
     "lane type": (_lane("lane_type", "CANAL"), "'CANAL'"),
     "is_intersection": (_lane("is_intersection", "yes"), "is_intersection is 'yes'"),
     "successors": (_lane("successors", None), "successors is 'None'"),

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from roadworthy.errors import ScenarioError
 
-__all__ = ["Report", "frozen_copy"]
+__all__ = ["FARTHEST", "Report", "frozen_copy"]
 
 _MAX_VALUES = 50_000_000
-_FARTHEST = 1e8
+FARTHEST = 1e8
+"""Bound on every coordinate and state [m, m/s, rad]."""
+
 _MAX_REPAIRS = 200
 
 
@@ -43,7 +45,7 @@ class Report:
 
     def check_finite(self, values: NDArray[np.float64], name: str) -> None:
         """Raise at the first value that is not finite, or further than 1e8 from zero."""
-        bad = ~(np.abs(values) < _FARTHEST)
+        bad = ~(np.abs(values) < FARTHEST)
         if bad.any():
             where = np.argwhere(bad)[0]
             raise self.error(

@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from roadworthy.admission.checks import Report, frozen_copy
+from roadworthy.admission.checks import FARTHEST, Report, frozen_copy
 from roadworthy.rings import polygon_of, rings_of
 from roadworthy.scenario import AreaKind, LaneKind, Ragged, RoadMap
 
@@ -216,9 +216,9 @@ def _mended_line(
     line: NDArray[np.float64], lane: int, report: Report
 ) -> tuple[NDArray[np.float64], str]:
     """A centreline without repeated points, and why the lane must go, if it must."""
-    bad = ~np.isfinite(line).all(axis=1)
+    bad = ~(np.abs(line) < FARTHEST).all(axis=1)
     if bad.any():
-        return line, f"its centreline point {int(np.flatnonzero(bad)[0])} is not finite"
+        return line, f"its centreline point {int(np.flatnonzero(bad)[0])} is not finite, or too far"
     if len(line) < 2:
         return line, f"its centreline has {len(line)} points"
     kept = _distinct(line)
@@ -250,9 +250,9 @@ def _mended_ring(ring: NDArray[np.float64]) -> tuple[list[NDArray[np.float64]], 
 def _mended_lane_polygon(
     ring: NDArray[np.float64], lane: int, report: Report
 ) -> tuple[NDArray[np.float64], str]:
-    bad = ~np.isfinite(ring).all(axis=1)
+    bad = ~(np.abs(ring) < FARTHEST).all(axis=1)
     if bad.any():
-        return ring, f"its polygon point {int(np.flatnonzero(bad)[0])} is not finite"
+        return ring, f"its polygon point {int(np.flatnonzero(bad)[0])} is not finite, or too far"
     rings, what = _mended_ring(ring)
     if not rings:
         return ring, f"of its polygon: {what}"
@@ -272,8 +272,8 @@ def _admit_areas(road_map: RoadMap, report: Report) -> tuple[NDArray[np.int8], R
     kinds: list[int] = []
     rings: list[NDArray[np.float64]] = []
     for i, row in enumerate(rows):
-        if not np.isfinite(row).all():
-            report.note(f"map.area_polygon[{i}] dropped: it has points that are not finite.")
+        if not (np.abs(row) < FARTHEST).all():
+            report.note(f"map.area_polygon[{i}] dropped: it has points not finite, or too far.")
             continue
         parts, what = _mended_ring(row)
         if not parts:

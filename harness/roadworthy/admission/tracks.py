@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roadworthy.admission.checks import Report, frozen_copy
+from roadworthy.admission.checks import FARTHEST, Report, frozen_copy
 from roadworthy.scenario import DT, STATE_SIZE, AgentKind, StateIndex, Tracks
 
 __all__ = ["MAX_AGENTS", "MAX_LENGTH", "admit_tracks"]
@@ -18,7 +18,6 @@ MAX_LENGTH = 100.0
 
 _MAX_SPEED = 70.0
 _JITTER = 2.0
-_FARTHEST = 1e8
 
 
 def admit_tracks(tracks: Any, steps: int, report: Report) -> Tracks:
@@ -42,7 +41,7 @@ def admit_tracks(tracks: Any, steps: int, report: Report) -> Tracks:
         raise report.error(
             "agents.kind", at, int(kind[at]), f"Kinds are 0 to {max(AgentKind):d} (AgentKind)."
         )
-    known = (np.abs(state) < _FARTHEST).all(axis=2)
+    known = (np.abs(state) < FARTHEST).all(axis=2)
     for a in np.flatnonzero((valid & ~known).any(axis=1)):
         lost = int((valid[a] & ~known[a]).sum())
         report.note(f"agents {tracks.id[a]!r}: {lost} steps with values that are not finite "

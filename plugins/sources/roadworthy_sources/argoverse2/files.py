@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from roadworthy.errors import DataError
 
-__all__ = ["check_finite", "read_json", "read_table"]
+__all__ = ["FARTHEST", "check_finite", "read_json", "read_table"]
 
 MAX_TABLE_BYTES = 256 * 2**20
 MAX_JSON_BYTES = 128 * 2**20
 MAX_ROWS = 5_000_000
+FARTHEST = 1e7
+"""Coordinates and other measures must stay below this [m]; a city is some 1e4 m wide."""
 
 ColumnKind = Literal["int", "float", "text"]
 _AGAIN = "Download the file again."
@@ -112,13 +114,13 @@ def _values(path: Path, name: str, column: pa.ChunkedArray, kind: ColumnKind) ->
 
 
 def check_finite(path: Path, table: Mapping[str, NDArray[Any]], names: tuple[str, ...]) -> None:
-    """Raise at the first value that is not finite, naming file, column and row."""
+    """Raise at the first value that is not finite or absurdly large, naming file, column, row."""
     for name in names:
-        bad = np.flatnonzero(~np.isfinite(table[name]))
+        bad = np.flatnonzero(~(np.abs(table[name]) < FARTHEST))
         if len(bad):
             raise DataError(
                 f"{path}: column {name!r}, row {bad[0]} is {table[name][bad[0]]}",
-                hint="Every value must be finite.",
+                hint=f"Every value must be finite and below {FARTHEST:.0e}.",
             )
 
 

@@ -17,12 +17,13 @@ from roadworthy.rings import polygon_of, ring_of
 from roadworthy.routing import path_yaw
 from roadworthy.scenario import AreaKind, LaneKind, Ragged, RoadMap
 
-from roadworthy_sources.argoverse2.files import read_json
+from roadworthy_sources.argoverse2.files import FARTHEST, read_json
 
 __all__ = ["read_map"]
 
 MAX_SEGMENTS = 20_000
 _MAX_POINTS = 20_000
+_MAX_LENGTH = 10_000.0
 _SPACING = 1.0
 _SEAM = 0.15
 _MIN_JUNCTION = 4.0
@@ -104,7 +105,7 @@ class _Lane:
         successors = _field(path, value, f"{where}.successors", list)
         self.successors = [str(s) for s in successors]
         self._beside = {
-            side: (value.get(f"{side}_neighbor_id"), value.get(f"{side}_lane_mark_type", "NONE"))
+            side: (value.get(f"{side}_neighbor_id"), str(value.get(f"{side}_lane_mark_type")))
             for side in ("left", "right")
         }
 
@@ -147,14 +148,23 @@ def _points(path: Path, value: dict[str, Any], where: str, at_least: int) -> NDA
         raise DataError(
             f"{path}: {where} is not a list of points ({error})", hint='Wanted: {"x": .., "y": ..}.'
         ) from error
-    if not np.isfinite(xy).all():
-        at = int(np.argwhere(~np.isfinite(xy))[0, 0])
-        raise DataError(f"{path}: {where}[{at}] is {xy[at].tolist()}", hint="It must be finite.")
+    bad = ~(np.abs(xy) < FARTHEST).all(axis=1)
+    if bad.any():
+        at = int(np.flatnonzero(bad)[0])
+        raise DataError(
+            f"{path}: {where}[{at}] is {xy[at].tolist()}",
+            hint=f"It must be finite and below {FARTHEST:.0e} m.",
+        )
     xy = xy[np.concatenate([[True], (np.diff(xy, axis=0) != 0.0).any(axis=1)])[: len(xy)]]
     if len(xy) < at_least:
         raise DataError(
             f"{path}: {where} has {len(xy)} distinct points",
             hint=f"At least {at_least} are needed.",
+        )
+    length = float(np.hypot(*np.diff(xy, axis=0).T).sum())
+    if length > _MAX_LENGTH:
+        raise DataError(
+            f"{path}: {where} is {length:.0f} m long", hint=f"At most {_MAX_LENGTH:.0f} m."
         )
     return np.asarray(xy)
 
