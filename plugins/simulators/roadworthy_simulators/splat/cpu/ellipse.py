@@ -67,7 +67,7 @@ def find_visible(
     low_u, high_u, low_v, high_v = lens.low_u, lens.high_u, lens.low_v, lens.high_v
     near, far, stretch = lens.near, lens.far, lens.stretch * 1.00001
     last_x, last_y = np.float64(lens.width - 1), np.float64(lens.height - 1)
-    least, eps2d = limits.alpha, limits.eps2d
+    inverse_least, eps2d = 1.0 / limits.alpha, limits.eps2d
     for j in range(count):
         i = start + j
         px, py, pz = np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2])
@@ -82,7 +82,7 @@ def find_visible(
         v = min(max(v, low_v), high_v)
         # Squared Mahalanobis radius at which alpha falls to the threshold, and a margin above
         # every rounding of the pixel kernel, which alone decides.
-        tau = 1.3862943611198906 * _log2_bound(max(opacity / least, 1.0)) + 1e-3
+        tau = 1.3862943611198906 * _log2_bound(max(opacity * inverse_least, 1.0)) + 1e-3
         gx, gy = fx * inverse_z, fy * inverse_z
         # No ellipse reaches further than the largest scale times the norm of its Jacobian row.
         big = max(abs(scales[i, 0]), abs(scales[i, 1]), abs(scales[i, 2]))
@@ -91,7 +91,7 @@ def find_visible(
         over_y = max(max(-mean_y, mean_y - last_y), 0.0)
         reach_x = tau * (big2 * gx * gx * (1.0 + u * u) + eps2d) * stretch
         reach_y = tau * (big2 * gy * gy * (1.0 + v * v) + eps2d) * stretch
-        near_enough = (z > near) & (z < far) & (opacity >= least)
+        near_enough = (z > near) & (z < far) & (opacity * inverse_least >= 1.0 - 1e-6)
         # Written so that a scale that is no number passes, to be found out later.
         meets = not ((over_x * over_x > reach_x) | (over_y * over_y > reach_y))
         total = px + py + pz
@@ -139,6 +139,7 @@ def form_ellipses(count: Any, lens: Any, limits: Any, rows: Any) -> None:
     m20, m21, m22 = m[2, 0], m[2, 1], m[2, 2]
     c0, c1, c2 = centre[0], centre[1], centre[2]
     eps2d, least = limits.eps2d, limits.alpha
+    inverse_least = 1.0 / least
     antialiased = 1.0 if limits.antialiased else 0.0
     clip = limits.radius_clip
     for j in range(count):
@@ -169,7 +170,7 @@ def form_ellipses(count: Any, lens: Any, limits: Any, rows: Any) -> None:
         sharp = max((sharp_xx * sharp_yy - cov_xy * cov_xy) * inverse_det, 0.0)
         factor = max(np.sqrt(sharp), _COMPENSATION_FLOOR)
         opacity = rows[OPAQUE + j] * (1.0 + antialiased * (factor - 1.0))
-        tau = 1.3862943611198906 * _log2_bound(max(opacity / least, 1.0)) + 1e-3
+        tau = 1.3862943611198906 * _log2_bound(max(opacity * inverse_least, 1.0)) + 1e-3
         half_x, half_y = np.sqrt(tau * cov_xx), np.sqrt(tau * cov_yy)
         inverse_yy = 1.0 / cov_yy
         rows[OPAQUE + j], rows[TAU + j] = opacity, tau

@@ -40,6 +40,7 @@ __all__ = ["Image", "View", "Workspace", "available_threads", "render_view", "ru
 
 _MAX_PAIRS = 1 << 28  # Gaussian-tile pairs of one image: 1 GiB of list
 _SLOTS_GUESS = 2 * CHUNK
+_SLOTS_KEPT = 1 << 22
 
 
 def available_threads() -> int:
@@ -200,8 +201,11 @@ def _project(
                 hint="Render it smaller, or drop the Gaussians that cover the whole image.",
             )
         fits = bool((projected.used <= workspace.slots_wanted).all())
-        if not fits or pairs * 4 < workspace.slots_wanted.sum():
-            workspace.slots_wanted = projected.used + projected.used // 4 + 64
+        room = projected.used + projected.used // 4 + 64
+        if not fits:
+            workspace.slots_wanted = np.maximum(workspace.slots_wanted, room)
+        elif workspace.slots_wanted.sum() > max(_SLOTS_KEPT, 16 * pairs):
+            workspace.slots_wanted = room  # another view wanted far more: let its memory go
         if fits:
             return projected, base
 

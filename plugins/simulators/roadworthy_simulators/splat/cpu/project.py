@@ -14,7 +14,16 @@ from numba import njit
 from roadworthy_simulators.splat.cpu import ellipse, layout
 from roadworthy_simulators.splat.cpu.ellipse import BATCH, ROOM
 from roadworthy_simulators.splat.cpu.layout import CHUNK, RECORD, SPAN_BITS, TILE_X, TILE_Y
-from roadworthy_simulators.splat.cpu.simd import atomic_add, ceil, float_bits
+from roadworthy_simulators.splat.cpu.simd import (
+    LANES,
+    atomic_add,
+    ceil,
+    float_bits,
+    fma,
+    lane,
+    load,
+    splat,
+)
 
 __all__ = ["project_worker", "sh_basis"]
 
@@ -141,20 +150,30 @@ def _write_record(
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _color(
-    colors: Any, i: int, degree: int, rows: Any, j: Any, basis: Any
+    colors: Any, flat: Any, i: int, degree: int, rows: Any, j: Any, basis: Any
 ) -> tuple[float, float, float]:
-    """Colour of Gaussian i towards the camera, before the cut at 0 (float32)."""
+    """Colour of Gaussian i towards the camera, before the cut at 0 (float32).
+
+    Args:
+        colors: see `layout.Scene`; `flat` is the same, one-dimensional.
+        basis: float32 [16], overwritten.
+    """
     if degree < 0:
         return colors[i, 0, 0], colors[i, 0, 1], colors[i, 0, 2]
-    sh_basis(
-        degree, rows[ellipse.DIR_X + j], rows[ellipse.DIR_Y + j], rows[ellipse.DIR_Z + j], basis
-    )
-    red = green = blue = np.float32(0.5)
-    for k in range((degree + 1) * (degree + 1)):
-        red += basis[k] * colors[i, k, 0]
-        green += basis[k] * colors[i, k, 1]
-        blue += basis[k] * colors[i, k, 2]
-    return red, green, blue
+    sh_basis(degree, rows[ellipse.DIR_X + j], rows[ellipse.DIR_Y + j], rows[ellipse.DIR_Z + j], basis)
+    terms = (degree + 1) * (degree + 1)
+    at = i * colors.shape[1] * 3
+    if at + 3 * terms + LANES > flat.shape[0]:  # the last Gaussian: eight lanes would run past it
+        red = green = blue = np.float32(0.5)
+        for k in range(terms):
+            red = fma(basis[k], colors[i, k, 0], red)
+            green = fma(basis[k], colors[i, k, 1], green)
+            blue = fma(basis[k], colors[i, k, 2], blue)
+        return red, green, blue
+    total = splat(0.5)  # lanes 0, 1, 2 are the colour; the others run along
+    for k in range(terms):
+        total = fma(splat(basis[k]), load(flat, at + 3 * k), total)
+    return lane(total, 0), lane(total, 1), lane(total, 2)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -181,6 +200,7 @@ def _project_chunk(
     start = chunk * CHUNK
     stop = min(start + CHUNK, scene.means.shape[0])
     tiles_x = (lens.width + TILE_X - 1) // TILE_X
+    flat_colors = scene.colors.reshape(-1)
     visible = start
     slot, slot_end = slot_base[chunk], slot_base[chunk + 1]
     wanted = 0
@@ -215,8 +235,9 @@ def _project_chunk(
             if slot + made > slot_end:
                 slot = slot_end  # too few slots: the caller grows them and starts again
                 continue
-            red, green, blue = _color(scene.colors, i, limits.degree, rows, j, basis)
-            if not ((red + green + blue) * np.float32(0.0) == np.float32(0.0)):
+            red, green, blue = _color(scene.colors, flat_colors, i, limits.degree, rows, j, basis)
+            total = red + green + blue
+            if not np.isfinite(total):
                 _note_fault(out.fault, chunk, 5, i)
                 continue
             if limits.degree >= 0:

@@ -14,12 +14,13 @@ from numba import njit
 
 from roadworthy_simulators.splat.cpu.layout import CHUNK, PARTIALS, SPAN_BITS
 from roadworthy_simulators.splat.cpu.project import sh_basis
-from roadworthy_simulators.splat.cpu.simd import atomic_add
+from roadworthy_simulators.splat.cpu.simd import LANES, atomic_add, load, store
 
 __all__ = ["VIEW_SUMS", "project_backward_worker"]
 
 VIEW_SUMS = 15  # gradient of a view: rotation [9], translation [3], camera centre [3]
 _COMPENSATION_FLOOR = 0.005
+_ONE, _TWO = np.uint64(1), np.uint64(2)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -53,7 +54,7 @@ def _sh_gradient(degree: int, x: float, y: float, z: float, w: Any) -> tuple[flo
 @njit(cache=True, nogil=True, error_model="numpy")
 def _backward_chunk(
     chunk: int, scene: Any, lens: Any, limits: Any, projected: Any, dense: Any, partials: Any,
-    touched: Any, grads: Any, view_sums: Any, sums: Any, basis: Any, weights: Any,
+    touched: Any, grads: Any, view_sums: Any, sums: Any, basis: Any, weights: Any, pushed: Any,
 ) -> None:  # fmt: skip
     m, centre = lens.world_to_camera, lens.centre
     m00, m01, m02, m03 = m[0, 0], m[0, 1], m[0, 2], m[0, 3]
@@ -61,6 +62,7 @@ def _backward_chunk(
     m20, m21, m22, m23 = m[2, 0], m[2, 1], m[2, 2], m[2, 3]
     degree = limits.degree
     terms = (degree + 1) * (degree + 1)
+    colors, v_colors = scene.colors.reshape(-1), grads.colors.reshape(-1)
     start = chunk * CHUNK
     for record in range(start, start + projected.visible[chunk]):
         span = projected.spans[record]
@@ -215,15 +217,20 @@ def _backward_chunk(
             inverse = 1.0 / np.sqrt(dx * dx + dy * dy + dz * dz)
             dx, dy, dz = dx * inverse, dy * inverse, dz * inverse
             sh_basis(degree, dx, dy, dz, basis)
-            for k in range(terms):
-                grads.colors[i, k, 0] += np.float32(basis[k] * red)
-                grads.colors[i, k, 1] += np.float32(basis[k] * green)
-                grads.colors[i, k, 2] += np.float32(basis[k] * blue)
-                weights[k] = (
-                    scene.colors[i, k, 0] * red
-                    + scene.colors[i, k, 1] * green
-                    + scene.colors[i, k, 2] * blue
-                )
+            r32, g32, b32 = np.float32(red), np.float32(green), np.float32(blue)
+            first = np.uint64(i) * np.uint64(3 * scene.colors.shape[1])
+            for k in range(np.uint64(terms)):
+                at, to = np.uint64(3) * k, first + np.uint64(3) * k
+                share = np.float32(basis[k])
+                pushed[at], pushed[at + _ONE], pushed[at + _TWO] = share * r32, share * g32, share * b32
+                weight = colors[to] * r32 + colors[to + _ONE] * g32 + colors[to + _TWO] * b32
+                weights[k] = np.float64(weight)
+            whole = 3 * terms // LANES * LANES
+            for k in range(0, whole, LANES):
+                to = np.int64(first) + k
+                store(v_colors, to, load(v_colors, to) + load(pushed, k))
+            for k in range(whole, 3 * terms):
+                v_colors[np.int64(first) + k] += pushed[k]
             v_dx, v_dy, v_dz = _sh_gradient(degree, dx, dy, dz, weights)
             along = v_dx * dx + v_dy * dy + v_dz * dz
             v_dx, v_dy, v_dz = v_dx - along * dx, v_dy - along * dy, v_dz - along * dz
@@ -255,6 +262,7 @@ def project_backward_worker(
     """
     sums = np.empty(PARTIALS)
     basis, weights = np.empty(16), np.empty(16)
+    pushed = np.empty(48, np.float32)
     chunks = projected.visible.shape[0]
     while True:
         chunk = atomic_add(counter, 0, 1)
@@ -263,5 +271,5 @@ def project_backward_worker(
         view_sums[chunk] = 0.0
         _backward_chunk(
             chunk, scene, lens, limits, projected, dense, partials, touched, grads,
-            view_sums[chunk], sums, basis, weights,
+            view_sums[chunk], sums, basis, weights, pushed,
         )  # fmt: skip

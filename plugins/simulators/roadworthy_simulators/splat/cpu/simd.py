@@ -30,6 +30,7 @@ __all__ = [
     "float_bits",
     "fma",
     "horizontal_sum",
+    "lane",
     "load",
     "maximum",
     "minimum",
@@ -278,6 +279,16 @@ def horizontal_sum(typingctx: Any, a: Any) -> Any:
         return builder.extract_element(total, ir.Constant(_I32, 0))
 
     return types.float32(_lanes), codegen
+
+
+@intrinsic
+def lane(typingctx: Any, a: Any, index: Any) -> Any:
+    """One lane as float32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.extract_element(args[0], builder.trunc(args[1], _I32))
+
+    return types.float32(_lanes, types.int64), codegen
 
 
 @intrinsic
