@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from roadworthy.dynamics.simulate import make_profile, track_step
-from roadworthy.dynamics.tracker import LOOKAHEAD, interpolate_plan, velocity_operator
+from roadworthy.dynamics.tracker import interpolate_plan, velocity_operator
 from roadworthy.observation import Brief, ObservationBatch
 from roadworthy.scenario import DT, HISTORY, STATE_SIZE, RoadMap, Scenario
 from roadworthy.vehicle import EGO_STATE_SIZE, EgoIndex, VehicleIndex
@@ -30,8 +30,8 @@ __all__ = ["TRACKED_STEPS", "Snapshot", "StartNoise", "Traffic", "World"]
 Traffic = Literal["replay", "idm"]
 
 TRACKED_STEPS = 40
-"""The tracker fits its profiles to this much of a plan (4 s), or to the part driven plus its
-look-ahead where that is longer; what a plan says beyond is not used."""
+"""The tracker fits its profiles to this much of a plan (4 s), or to the part driven where that
+is longer; what a plan says beyond is not used."""
 _ROUTE_REACH = 300.0
 _CHUNKS_PER_THREAD = 4
 
@@ -160,8 +160,9 @@ class World:
     ) -> None:
         """Follow plans made now for `steps` steps, with the tracker and the bicycle.
 
-        A plan that ends before the tracker's look-ahead does is held at its last pose, at
-        zero speed. Rows whose scenario ends sooner stop there; all other scenarios stand
+        A plan that ends sooner is held at its last pose, at zero speed. Where the tracker
+        looks ahead of the end of a plan, the last values of the speed and curvature profiles
+        hold, as in nuPlan. Rows whose scenario ends sooner stop there; all other scenarios stand
         still and their record stays as it is.
 
         Args:
@@ -173,16 +174,15 @@ class World:
         """
         if steps < 1:
             raise ValueError(f"steps = {steps}: at least one step is driven")
-        steps = min(steps, int(self.length.max(initial=0)) - self.step)
-        if steps < 1:
-            raise ValueError(f"step {self.step}: every scenario of this world has ended")
         rows = np.ascontiguousarray(rows, np.int64)
         poses = np.ascontiguousarray(poses, np.float64)
         count = np.ascontiguousarray(count, np.int64)
         dt = np.ascontiguousarray(dt, np.float64)
-        least = steps + LOOKAHEAD
         planned = np.floor(count * dt / DT + 1e-9).astype(np.int64)
-        tracked = np.clip(planned, least, max(least, TRACKED_STEPS))
+        tracked = np.clip(planned, steps, max(steps, TRACKED_STEPS))
+        steps = min(steps, int(self.length.max(initial=0)) - self.step)
+        if steps < 1:
+            raise ValueError(f"step {self.step}: every scenario of this world has ended")
         b, now = self._batch, self.now
         for wanted in np.unique(tracked):
             operator = velocity_operator(int(wanted))

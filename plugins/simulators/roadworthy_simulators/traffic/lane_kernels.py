@@ -39,6 +39,7 @@ _CURVE_BRAKING = 1.5
 _FASTEST = 60.0
 _BOX_MARGIN = 8.0
 _APART = 3.0
+_CLOSE = 1e-3
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -234,15 +235,18 @@ def project(
             break
         i = j
     s = i * step + along
-    i = min(n - 2, max(0, math.floor(s / step)))
-    p, q = sample[base + i], sample[base + i + 1]
     d, c, t = 0.0, 1.0, 0.0
-    for _ in range(2):
+    for _ in range(3):
+        i = min(n - 2, max(0, math.floor(s / step)))
+        p, q = sample[base + i], sample[base + i + 1]
         g = min(1.0, max(0.0, s / step - i))
         c, t = p.cos + g * (q.cos - p.cos), p.sin + g * (q.sin - p.sin)
         dx, dy = x - p.x - g * (q.x - p.x), y - p.y - g * (q.y - p.y)
-        s = (i + g) * step + dx * c + dy * t
+        ahead = dx * c + dy * t
+        s = (i + g) * step + ahead
         d = dy * c - dx * t
+        if abs(ahead) < _CLOSE:
+            break
     return s, d, c, t
 
 

@@ -40,7 +40,7 @@ AGENT = np.dtype(
         ("mode", np.int64),  # Mode
         ("kind", np.int64),  # AgentKind
         ("last", np.int64),  # last valid row of its log, -1 for none
-        ("stands", np.bool_),  # its log never moves it
+        ("stands", np.int64),  # its log never moves it
         ("half_length", np.float64),  # [m]
         ("half_width", np.float64),  # [m]
         ("x", np.float64),  # box centre, world [m]
