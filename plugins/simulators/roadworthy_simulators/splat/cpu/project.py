@@ -160,7 +160,9 @@ def _color(
     """
     if degree < 0:
         return colors[i, 0, 0], colors[i, 0, 1], colors[i, 0, 2]
-    sh_basis(degree, rows[ellipse.DIR_X + j], rows[ellipse.DIR_Y + j], rows[ellipse.DIR_Z + j], basis)
+    sh_basis(
+        degree, rows[ellipse.DIR_X + j], rows[ellipse.DIR_Y + j], rows[ellipse.DIR_Z + j], basis
+    )
     terms = (degree + 1) * (degree + 1)
     at = i * colors.shape[1] * 3
     if at + 3 * terms + LANES > flat.shape[0]:  # the last Gaussian: eight lanes would run past it

@@ -222,7 +222,11 @@ def _backward_chunk(
             for k in range(np.uint64(terms)):
                 at, to = np.uint64(3) * k, first + np.uint64(3) * k
                 share = np.float32(basis[k])
-                pushed[at], pushed[at + _ONE], pushed[at + _TWO] = share * r32, share * g32, share * b32
+                pushed[at], pushed[at + _ONE], pushed[at + _TWO] = (
+                    share * r32,
+                    share * g32,
+                    share * b32,
+                )
                 weight = colors[to] * r32 + colors[to + _ONE] * g32 + colors[to + _TWO] * b32
                 weights[k] = np.float64(weight)
             whole = 3 * terms // LANES * LANES
