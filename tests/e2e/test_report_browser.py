@@ -282,7 +282,8 @@ def test_deep_link(browser: Any, page: Path) -> None:
     until(browser, "!document.getElementById('player').hidden")
     assert browser.find_element(By.ID, "case-title").get_property("textContent") == case["name"]
     assert browser.find_element(By.ID, "clock").text.startswith("3.1 ")
-    browser.back()
+    browser.find_element(By.ID, "forward").click()
+    until(browser, f"location.hash === '#case={case['id']}&step=32'")
 
 
 def test_a_case_with_an_error_says_so(browser: Any) -> None:

@@ -39,7 +39,8 @@ def test_show_draws_a_picture(run: Run, tmp_path: Path) -> None:
     with Image.open(tmp_path / "case.png") as picture:
         assert picture.size == (960, 480)
         colours = np.asarray(picture)[:, 480:].reshape(-1, 3).astype(int)
-    assert (abs(colours - (200, 32, 26)).max(axis=1) < 30).sum() > 20  # where the second planner's collision is marked
+    marked = abs(colours - (200, 32, 26)).max(axis=1) < 30
+    assert marked.sum() > 20  # where the second planner collides
     assert main(["show", str(run.path), "scene-009", "--step", "0", "--out", "a.png"]) == 0
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "case.png").read_bytes()
 

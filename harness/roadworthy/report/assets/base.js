@@ -29,7 +29,9 @@ rw.format = (value) => {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
   const digits = size < 10 ? 3 : size < 1000 ? 1 : 0;
-  const text = size.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const tiny = size > 0 && size < 0.0005;
+  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  const text = tiny ? size.toExponential(0) : size.toLocaleString("en", options);
   return value < 0 ? `−${text}` : text;
 };
 

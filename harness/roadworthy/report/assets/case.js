@@ -4,6 +4,8 @@ rw.case = (() => {
   const { $, el } = rw;
   const byId = new Map(rw.data.cases.map((item) => [item.id, item]));
 
+  let marking = 0;
+
   const href = (item) => `#case=${item.id}`;
 
   function scores(item) {
@@ -76,6 +78,16 @@ rw.case = (() => {
     if (next) location.replace(href(next));
   }
 
+  /** Puts the moment into the address, once it has stood for a while, so that it can be shared. */
+  function mark(step) {
+    clearTimeout(marking);
+    const { id } = $("case").dataset;
+    marking = setTimeout(() => {
+      const shown = $("case").open && $("case").dataset.id === id;
+      if (shown) history.replaceState(null, "", `#case=${id}&step=${step}`);
+    }, 400);
+  }
+
   /** Follows the address: opens the case that it names, or closes the dialog. */
   function follow() {
     const wanted = new URLSearchParams(location.hash.slice(1));
@@ -96,5 +108,5 @@ rw.case = (() => {
     follow();
   }
 
-  return { start, href };
+  return { start, href, mark };
 })();

@@ -38,6 +38,7 @@ rw.player = (() => {
   function seek(step) {
     state.time = Math.max(0, Math.min(state.steps, step));
     draw();
+    rw.case.mark(Math.round(state.time));
   }
 
   function tick(now) {
@@ -54,13 +55,16 @@ rw.player = (() => {
     if (state.time >= state.steps) state.time = 0;
     state.playing = true;
     state.last = performance.now();
+    $("readout").setAttribute("aria-live", "off");
     $("play").textContent = "Pause";
     requestAnimationFrame(tick);
   }
 
   function pause() {
+    if (state.playing) rw.case.mark(Math.round(state.time));
     state.playing = false;
     $("play").textContent = "Play";
+    $("readout").setAttribute("aria-live", "polite");
   }
 
   const toggle = () => (state.playing ? pause() : play());
@@ -90,6 +94,7 @@ rw.player = (() => {
     shown.addEventListener("change", () => {
       figure.hidden = !shown.checked;
       trace();
+      eventList();
       draw();
     });
     $("shown").append(el("label", { class: "check" }, shown, " ", el("bdi", {}, label)));
@@ -108,7 +113,7 @@ rw.player = (() => {
   }
 
   function eventList() {
-    const items = state.drives.flatMap(({ entry, drive }) => {
+    const items = state.drives.filter((d) => d.shown.checked).flatMap(({ entry, drive }) => {
       const result = state.item.results[entry];
       const found = (result.e || []).map((event) => ({ step: event.step, text: eventText(event, drive) }));
       if (result.err && result.err.step >= 0) found.push({ step: result.err.step, text: result.err.type });
@@ -136,7 +141,8 @@ rw.player = (() => {
 
   /** Where a replay begins: a second before the first thing that went wrong, or at 0. */
   function opening(item) {
-    const steps = item.results.flatMap((r) => (r ? r.r.filter(([level, , at]) => level !== "near" && at >= 0).map(([, , at]) => at) : []));
+    const results = state.drives.filter((d) => d.shown.checked).map(({ entry }) => item.results[entry]);
+    const steps = results.flatMap((r) => r.r.filter(([level, , at]) => level !== "near" && at >= 0).map(([, , at]) => at));
     return steps.length ? Math.max(0, Math.min(...steps) - 10) : 0;
   }
 
@@ -219,7 +225,6 @@ rw.player = (() => {
   }
 
   const redraw = () => state.drives.length && draw();
-  const now = () => Math.round(state.time);
 
-  return { open, close, start, redraw, now };
+  return { open, close, start, redraw };
 })();

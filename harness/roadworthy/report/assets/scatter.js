@@ -5,6 +5,7 @@ rw.scatter = (() => {
   const { entries, columns, cases } = rw.data;
   const SIZE = 420;
   const EDGE = 46;
+  const MOST = 2000;
 
   const KINDS = {
     both: ["both failed", (x, y) => `M${x - 4} ${y - 4}h8v8h-8z`],
@@ -30,6 +31,12 @@ rw.scatter = (() => {
       const [x, y] = [a && a.v[column], b && b.v[column]];
       return Number.isFinite(x) && Number.isFinite(y) ? [{ item, i, x, y, kind: kind(a, b) }] : [];
     });
+  }
+
+  // More marks than this are slow to draw and hard to read; the greatest differences stay.
+  function drawable(found) {
+    if (found.length <= MOST) return found;
+    return [...found].sort((a, b) => Math.abs(b.y - b.x) - Math.abs(a.y - a.x)).slice(0, MOST);
   }
 
   function mark({ item, x, y, kind: name, px, py }) {
@@ -61,7 +68,8 @@ rw.scatter = (() => {
     const form = $("scatter-controls");
     const column = Number(form.column.value);
     const [first, second] = [Number(form.x.value), Number(form.y.value)];
-    const found = points(column, first, second);
+    const everyone = points(column, first, second);
+    const found = drawable(everyone);
     const { label, unit, better } = columns[column];
     const all = found.flatMap(({ x, y }) => [x, y]);
     let [low, high] = [Math.min(...all), Math.max(...all)];
@@ -92,10 +100,10 @@ rw.scatter = (() => {
         svg("text", { x: SIZE / 2, y: SIZE - 6, class: `middle ${rw.seriesClass(first)}` }, name(first)),
         svg("text", { x: 12, y: SIZE / 2, class: `middle ${rw.seriesClass(second)}`, transform: `rotate(-90 12 ${SIZE / 2})` }, name(second)),
         ...marks),
-      legend(found),
+      legend(everyone),
     );
     rove(marks, 0);
-    note(found, better, first, second, crowded);
+    note(everyone, better, first, second, crowded);
   }
 
   function legend(found) {
@@ -117,6 +125,7 @@ rw.scatter = (() => {
       rw.el("bdi", {}, entries[second].label), ` is ${words[0]} than `, rw.el("bdi", {}, entries[first].label),
       ` in ${up} cases, ${words[1]} in ${down}, equal in ${found.length - up - down}, of ${found.length} that both were judged in.`,
       crowded ? " Marks are spread a little so that all can be seen." : "",
+      found.length > MOST ? ` The ${MOST} cases that differ most are drawn.` : "",
     );
   }
 
