@@ -1,7 +1,7 @@
 """3D Gaussian Splatting: scenes of Gaussians, rendered on a CPU or with CUDA.
 
 `render.render` gives images of a `Gaussians` set, `autograd.rasterize` is the same as a torch
-function with gradients, `files` reads and writes the usual formats, and `lenses` bends a pinhole
+function with gradients, `formats` reads and writes the usual formats, and `lenses` bends a pinhole
 image into that of a distorted lens.
 """
 

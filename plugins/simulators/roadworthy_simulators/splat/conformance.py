@@ -168,6 +168,7 @@ def _compare(vector: _Vector, backend: Backend) -> list[ConformanceRow]:
     error = rgb - arrays["rgb"]
     mean_square = float(np.mean(error**2))
     psnr = np.inf if mean_square == 0.0 else -10.0 * np.log10(mean_square)
+    far = (depth - arrays["depth"]) / (1.0 + arrays["depth"])
     row = _row(vector.name)
     rows = [
         ConformanceRow(
@@ -177,7 +178,7 @@ def _compare(vector: _Vector, backend: Backend) -> list[ConformanceRow]:
         row("colour", error, _COLOR, steady),
         row("colour, fragile", error, _FRAGILE, ~steady),
         row("alpha", alpha - arrays["alpha"], _ALPHA, steady),
-        row("depth / (1 + depth)", (depth - arrays["depth"]) / (1.0 + arrays["depth"]), _DEPTH, steady),
+        row("depth / (1 + depth)", far, _DEPTH, steady),
     ]  # fmt: skip
     if vector.has_gradients:
         loss = sum(

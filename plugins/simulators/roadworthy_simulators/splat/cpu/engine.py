@@ -330,7 +330,7 @@ def backward_view(
             gradient.depth,
             partials,
             touched,
-        ),  # fmt: skip
+        ),
     )
     chunks = view.projected.visible.shape[0]
     sums = get("view_sums", chunks * VIEW_SUMS, np.float64).reshape(chunks, VIEW_SUMS)
@@ -347,7 +347,7 @@ def backward_view(
             touched,
             grads,
             sums,
-        ),  # fmt: skip
+        ),
     )
     total = np.zeros(VIEW_SUMS)
     for row in sums:

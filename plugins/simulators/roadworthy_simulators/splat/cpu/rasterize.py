@@ -123,8 +123,8 @@ def list_visits(
         open_blocks: bit set of blocks with unfinished pixels.
         last: end of the tile's list; records are asked for up to it.
         bit_table: see `make_bit_table`.
-        visits: uint16 [>= TILE_BLOCKS * (until - since) + BLOCKS_X], overwritten: place of the pair in the
-            list (from `since`) * TILE_BLOCKS + block.
+        visits: uint16 [>= TILE_BLOCKS * (until - since) + BLOCKS_X], overwritten: place of
+            the pair in the list (from `since`) * TILE_BLOCKS + block.
 
     Returns:
         Number of visits.

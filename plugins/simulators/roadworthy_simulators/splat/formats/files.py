@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from roadworthy.errors import DataError
+
 from roadworthy_simulators.splat.formats.ply import read_ply, write_ply
 from roadworthy_simulators.splat.formats.splat_file import read_splat
 from roadworthy_simulators.splat.formats.spz import read_spz, write_spz

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-
 from roadworthy.errors import DataError
+
 from roadworthy_simulators.splat.gaussians import (
     MAX_DEGREE,
     MAX_GAUSSIANS,

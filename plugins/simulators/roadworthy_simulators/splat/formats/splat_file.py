@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
 from roadworthy.errors import DataError
+
 from roadworthy_simulators.splat.gaussians import MAX_GAUSSIANS, Gaussians
 
 __all__ = ["read_splat"]

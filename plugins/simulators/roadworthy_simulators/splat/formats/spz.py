@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-
 from roadworthy.errors import DataError
+
 from roadworthy_simulators.splat.gaussians import (
     MAX_DEGREE,
     MAX_GAUSSIANS,
