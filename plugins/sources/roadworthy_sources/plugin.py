@@ -13,4 +13,5 @@ def roadworthy_sources() -> Mapping[str, str]:
         "argoverse2": "roadworthy_sources.argoverse2:Argoverse2",
         "commonroad": "roadworthy_sources.commonroad:CommonRoad",
         "procedural": "roadworthy_sources.procedural:Procedural",
+        "scenarionet": "roadworthy_sources.scenarionet:ScenarioNet",
     }

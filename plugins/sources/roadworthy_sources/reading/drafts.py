@@ -13,6 +13,8 @@ from roadworthy.rings import polygon_of, ring_of
 from roadworthy.routing import path_yaw
 from roadworthy.scenario import AreaKind, LaneKind, Ragged, RoadMap
 
+from roadworthy_sources.reading.lines import distinct
+
 __all__ = ["LaneDraft", "junction_rings", "put_together"]
 
 _SEAM = 0.15
@@ -78,7 +80,7 @@ def put_together(
         lane_centreline=Ragged.of(
             [np.column_stack([lane.centreline, path_yaw(lane.centreline)]) for lane in lanes], 3
         ),
-        lane_polygon=Ragged.of([lane.polygon for lane in lanes], 2),
+        lane_polygon=Ragged.of([_open(lane.polygon) for lane in lanes], 2),
         lane_speed_limit=np.array([lane.speed_limit for lane in lanes], np.float64),
         lane_successors=Ragged.of(
             [[index[s] for s in dict.fromkeys(lane.successors) if s in index] for lane in lanes],
@@ -88,10 +90,17 @@ def put_together(
         lane_left=beside([lane.left for lane in lanes]),
         lane_right=beside([lane.right for lane in lanes]),
         area_kind=np.array([kind for kind, _ in areas], np.int8),
-        area_polygon=Ragged.of([ring for _, ring in areas], 2),
+        area_polygon=Ragged.of([_open(ring) for _, ring in areas], 2),
         stop_line=np.array([line for _, line in held], np.float64).reshape(-1, 2, 2),
         stop_line_lane=np.array([lane for lane, _ in held], np.int64),
     )
+
+
+def _open(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A ring without repeated points, the first one at the end included."""
+    kept = distinct(ring)
+    closed = len(kept) > 1 and np.hypot(*(kept[0] - kept[-1])) < 1e-4
+    return kept[:-1] if closed else kept
 
 
 def junction_rings(lanes: Sequence[LaneDraft]) -> list[NDArray[np.float64]]:
