@@ -5,19 +5,23 @@ The reference of `roadworthy_metrics.plans` and the planner `pdm-closed` both co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from roadworthy.dynamics.simulate import simulate_references
 from roadworthy.scenario import AgentKind, RoadMap, Route, SignalState, StateIndex
 from roadworthy.vehicle import Vehicle
 
 from .maps import lane_polygons, map_areas, route_mask
-from .pdm.reference import Reference, forecast, pdm_closed
+from .pdm.reference import Reference, forecast, judge, propose
 from .pdm.route import LaneGraph, start_lane
-from .pdm.scene import Lights, MapAreas, pack_lights
+from .pdm.scene import Agents, Lights, MapAreas, pack_lights
 
 __all__ = ["Guide", "guide", "guided_plan", "packed_lights"]
+
+Rejoin = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,23 @@ def _speed_limit(route: Guide, ego: NDArray[np.float64], vehicle: Vehicle) -> fl
     return limit if limit > 0.0 else float("nan")
 
 
+def _outlook(
+    route: Guide,
+    ego: NDArray[np.float64],
+    state: NDArray[np.float64],
+    size: NDArray[np.float64],
+    kind: NDArray[np.int8],
+    signal_state: NDArray[np.int8],
+    vehicle: Vehicle,
+) -> tuple[Agents, Lights]:
+    """The agents at constant velocity, and the lights as they are now."""
+    group = np.minimum(kind, AgentKind.TRAFFIC_CONE).astype(np.int64)
+    pose, velocity = state[:, : StateIndex.VX], state[:, StateIndex.VX :]
+    agents, _ = forecast(ego, pose, velocity, size, group, vehicle)
+    red = (signal_state[route.signals] == SignalState.RED).astype(np.uint8)[None]
+    return agents, route.lights._replace(red=red)
+
+
 def guided_plan(
     route: Guide,
     ego: NDArray[np.float64],
@@ -101,6 +122,7 @@ def guided_plan(
     signal_state: NDArray[np.int8],
     vehicle: Vehicle,
     version: int,
+    rejoin: Rejoin | None = None,
 ) -> Reference:
     """Run PDM-Closed at one moment.
 
@@ -116,25 +138,17 @@ def guided_plan(
         signal_state: int8 [G], `SignalState` now; red is held.
         vehicle: the ego.
         version: of the score that chooses among the proposals, 1 or 2.
+        rejoin: bends the proposals (float64 [15, 41, 3], world poses) before they are simulated,
+            so that they begin where the ego (float64 [11]) is; NAVSIM's reference does not.
     """
     ego = np.array(ego, np.float64)
-    agents, _ = forecast(
-        ego,
-        state[:, : StateIndex.VX],
-        state[:, StateIndex.VX :],
-        size,
-        np.minimum(kind, AgentKind.TRAFFIC_CONE).astype(np.int64),
-        vehicle,
-    )
-    red = (signal_state[route.signals] == SignalState.RED).astype(np.uint8)[None]
-    return pdm_closed(
-        ego,
-        route.areas,
-        route.on_route,
-        route.centreline,
-        _speed_limit(route, ego, vehicle),
-        agents,
-        route.lights._replace(red=red),
-        vehicle,
-        (version,),
-    )[version]
+    agents, lights = _outlook(route, ego, state, size, kind, signal_state, vehicle)
+    limit = _speed_limit(route, ego, vehicle)
+    proposals, ties = propose(ego, route.centreline, limit, agents, lights, vehicle)
+    if rejoin is not None:
+        proposals = rejoin(proposals, ego)
+    states = simulate_references(ego, proposals, vehicle)
+    return judge(
+        proposals, states, route.areas, route.on_route, route.centreline, agents, lights, vehicle,
+        version, ties,
+    )  # fmt: skip

@@ -5,6 +5,9 @@ Motion Planning*, CoRL 2023 (arXiv 2306.07962), in the form that NAVSIM uses as 
 ego progress: three lateral offsets times five target speeds, driven by the intelligent driver
 model among objects that keep their velocity, simulated, and scored by the harness's own PDMS,
 version 1. It judges itself by the metric that judges it: a strong reference, not a fair rival.
+
+NAVSIM's reference starts on its path at once. Here every proposal comes back to its path from
+where the ego is, as `merging` says, before it is simulated and scored: what wins is what is driven.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from numpy.typing import NDArray
 from roadworthy import DT, Brief, EgoIndex, ObservationBatch, TrajectoryBatch
 from roadworthy.geometry.polylines import wrap_angle
 from roadworthy_metrics.guide import Guide, guide, guided_plan
+
+from .merging import STEEPEST, merge_length, offset_and_slope
 
 __all__ = ["PDMClosed"]
 
@@ -36,7 +41,7 @@ class PDMClosed:
         self._guides = [guide(b.map, b.route, b.signal_lane) for b in briefs]
 
     def plan_batch(self, observations: ObservationBatch) -> TrajectoryBatch:
-        """Poses [S, 40, 3] at 0.1 s, before simulation."""
+        """Poses [S, 40, 3] at 0.1 s: the chosen path, on the way to it at first."""
         plans = []
         for i, row in enumerate(observations.rows):
             ego = observations.ego_state[i, -1]
@@ -50,9 +55,37 @@ class PDMClosed:
                 observations.signal_state[i],
                 observations.briefs[i].vehicle,
                 _SCORE_VERSION,
+                _rejoin,
             )
             plans.append(_to_ego(chosen.poses[1:], ego))
         return TrajectoryBatch(np.stack(plans), DT)
+
+
+def _rejoin(paths: NDArray[np.float64], ego: NDArray[np.float64]) -> NDArray[np.float64]:
+    """World poses [P, T, 3] of paths, from where the ego [11] is; the first one is the ego's.
+
+    Beyond either end of the route the path goes on beside the ego, and an ego far from its path
+    comes back the slower, at a slope below 1.
+    """
+    direction = paths[..., 2]
+    cos, sin = np.cos(direction), np.sin(direction)
+    dx, dy = ego[EgoIndex.X] - paths[:, :1, 0], ego[EgoIndex.Y] - paths[:, :1, 1]
+    offset = cos[:, :1] * dy - sin[:, :1] * dx
+    ahead = cos[:, :1] * dx + sin[:, :1] * dy
+    off = (ego[EgoIndex.YAW] - direction[:, :1] + np.pi) % (2.0 * np.pi) - np.pi
+    hop = np.hypot(np.diff(paths[..., 0], axis=1), np.diff(paths[..., 1], axis=1))
+    driven = np.cumsum(np.concatenate([np.zeros_like(offset), hop], axis=1), axis=1)
+    left, rise = offset_and_slope(
+        offset,
+        np.tan(np.clip(off, -STEEPEST, STEEPEST)),
+        np.maximum(merge_length(ego[EgoIndex.VX]), 0.5 * np.abs(offset)),
+        driven,
+    )
+    x = paths[..., 0] + ahead * cos[:, :1] - left * sin
+    y = paths[..., 1] + ahead * sin[:, :1] + left * cos
+    out = np.stack([x, y, direction + np.arctan(rise)], axis=-1)
+    out[:, 0] = ego[: EgoIndex.VX]
+    return out
 
 
 def _to_ego(poses: NDArray[np.float64], ego: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,7 +25,15 @@ from .idm import blocking_lights, drive_path
 from .scene import Agents, Lights, MapAreas, Scene, pack_agents, pack_lights, pack_scene
 from .totals import epdms, multiplier, pdms, progress_in_batch
 
-__all__ = ["LATERAL_OFFSETS", "SPEED_FRACTIONS", "Reference", "forecast", "pdm_closed", "propose"]
+__all__ = [
+    "LATERAL_OFFSETS",
+    "SPEED_FRACTIONS",
+    "Reference",
+    "forecast",
+    "judge",
+    "pdm_closed",
+    "propose",
+]
 
 LATERAL_OFFSETS = (0.0, -1.0, 1.0)
 """Of the proposals' paths, to the left of the centreline [m]."""
@@ -222,6 +230,37 @@ def _tree_order(
     return rank
 
 
+def judge(
+    proposals: NDArray[np.float64],
+    states: NDArray[np.float64],
+    areas: MapAreas,
+    on_route: NDArray[np.bool_],
+    centreline: NDArray[np.float64],
+    agents: Agents,
+    lights: Lights,
+    vehicle: Vehicle,
+    version: int,
+    ties: int = 0,
+) -> Reference:
+    """Score simulated proposals together and choose.
+
+    Args:
+        proposals: [P, 41, 3], world poses.
+        states: [P, 41, 11], the proposals simulated.
+        areas, on_route, centreline, agents, lights, vehicle: as for `pdm_closed`.
+        version: of the score, 1 or 2.
+        ties: to be reported.
+    """
+    held = np.repeat(lights.red[:1], _FRAMES, axis=0).T.astype(bool)
+    fixed = pack_lights(held, lights.vertices, lights.offsets)
+    seen = agents if version == 1 else _first_frames(agents, _STEPS)
+    scene: Scene = pack_scene(areas, on_route, centreline, seen, fixed)
+    found = evaluate(scene, states, vehicle, version)
+    ep = progress_in_batch(found.progress, multiplier(found.value, version), version)
+    scores = (pdms if version == 1 else epdms)(found.value, ep)
+    return Reference(proposals, scores, int(np.argmax(scores)), ties)
+
+
 def pdm_closed(
     ego: NDArray[np.float64],
     areas: MapAreas,
@@ -250,17 +289,12 @@ def pdm_closed(
     """
     proposals, ties = propose(ego, centreline, speed_limit, agents, lights, vehicle)
     states = simulate_references(ego, proposals, vehicle)
-    held = np.repeat(lights.red[:1], _FRAMES, axis=0).T.astype(bool)
-    fixed = pack_lights(held, lights.vertices, lights.offsets)
-    out = {}
-    for version in versions:
-        seen = agents if version == 1 else _first_frames(agents, _STEPS)
-        scene: Scene = pack_scene(areas, on_route, centreline, seen, fixed)
-        found = evaluate(scene, states, vehicle, version)
-        ep = progress_in_batch(found.progress, multiplier(found.value, version), version)
-        scores = (pdms if version == 1 else epdms)(found.value, ep)
-        out[version] = Reference(proposals, scores, int(np.argmax(scores)), ties)
-    return out
+    return {
+        version: judge(
+            proposals, states, areas, on_route, centreline, agents, lights, vehicle, version, ties
+        )
+        for version in versions
+    }
 
 
 def _first_frames(agents: Agents, count: int) -> Agents:
