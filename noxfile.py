@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["tests"]
@@ -73,3 +76,15 @@ def suite_smoke(session: nox.Session) -> None:
 def suite_safety(session: nox.Session) -> None:
     """Common and rare scenes, reactive traffic, all metrics; a gate with `-- --baseline DIR`."""
     _suite(session, "safety")
+
+
+@nox.session(name="example-report")
+def example_report(session: nox.Session) -> None:
+    """Run the safety suite afresh, and keep its report in reports/examples/safety."""
+    _install(session)
+    run, kept = Path(session.create_tmp()) / "safety", Path("reports/examples/safety")
+    shutil.rmtree(run, ignore_errors=True)
+    session.run("roadworthy", "run", "suites/safety.toml", "--out", str(run), *session.posargs)
+    kept.mkdir(parents=True, exist_ok=True)
+    for name in ("report.html", "summary.md", "summary.json", "scores.csv", "junit.xml"):
+        shutil.copyfile(run / name, kept / name)

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 from report_data import ERRORS, HOSTILE_NAMES, HOSTILE_PLANNER, make_run
@@ -20,8 +21,10 @@ from roadworthy.compare import compare
 from roadworthy.errors import RunError
 from roadworthy.pairing import contestants
 from roadworthy.report import write_report, write_reports
+from roadworthy.report.page import page_of as page_of_view
 from roadworthy.report.reasons import failed, reasons_of
 from roadworthy.report.replays import encode_replays
+from roadworthy.report.verdicts import judge
 from roadworthy.report.view import view_of
 from roadworthy.rollout import Status
 from roadworthy.store import Run, read_run
@@ -166,9 +169,18 @@ def test_reasons(run: Run) -> None:
     assert by_index[23][0].level == "error"
 
 
-def test_a_zero_that_nothing_explains_is_a_reason(run: Run) -> None:
-    import msgspec
+def test_the_metric_that_blames_is_believed(run: Run) -> None:
+    record = next(r for r in run.records if r.status is Status.OK)
+    met = {"kind": "impact", "step": 7, "agent": 3}
+    for at_fault, said in ((False, []), (True, ["collision"])):
+        judged = {"kind": "collision", "step": 7, "agent": 3, "at_fault": at_fault}
+        both = msgspec.structs.replace(record, events={"neuroncap": [met], "safety": [judged]})
+        assert [r.text for r in reasons_of(both, {})] == said
+    alone = msgspec.structs.replace(record, events={"neuroncap": [met]})
+    assert [r.text for r in reasons_of(alone, {})] == ["impact"]
 
+
+def test_a_zero_that_nothing_explains_is_a_reason(run: Run) -> None:
     record = next(r for r in run.records if r.status is Status.OK and not r.events)
     record = msgspec.structs.replace(record, values={"total": {"total": 0.0}})
     assert [r.text for r in reasons_of(record, run.manifest.metrics)] == ["total = 0"]
@@ -215,8 +227,6 @@ def test_a_comparison_that_was_made_is_shown(run: Run, tmp_path: Path) -> None:
 
 
 def test_runs_that_cannot_be_compared_are_still_shown(run: Run, tmp_path: Path) -> None:
-    import msgspec
-
     other = make_run(tmp_path / "b", planners=("careful",))
     metrics = {"total": other.manifest.metrics["total"] | {"version": "4"}}
     other = msgspec.structs.replace(
@@ -226,6 +236,15 @@ def test_runs_that_cannot_be_compared_are_still_shown(run: Run, tmp_path: Path) 
     assert "Not compared:" in text
     assert "total (version 3)" in text
     assert "total (version 4)" in text
+
+
+def test_sections_of_plugins_are_shown(run: Run) -> None:
+    players = contestants([run])
+    view = view_of(players)
+    sections = [("More & more", "<p>Something <em>else</em></p>")]
+    text = page_of_view(view, judge(players), encode_replays(view, budget=0), sections)
+    assert "More &amp; more</h2>" in text
+    assert "<p>Something <em>else</em></p>" in text
 
 
 def test_nothing_to_show() -> None:

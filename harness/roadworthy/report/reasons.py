@@ -35,8 +35,10 @@ class Reason:
 def reasons_of(record: CaseRecord, metrics: Mapping[str, Mapping[str, Any]]) -> tuple[Reason, ...]:
     """The reasons of one case, each once at its first step, errors and failures first.
 
-    An event counts unless it says `at_fault: false`. Where no event explains a headline
-    column of 0 that should be high, that column is itself the reason.
+    An event counts unless it says `at_fault: false`. Where one metric says of an agent who
+    was at fault, events of other metrics that only say that the ego met it add nothing. Where
+    no event explains a total of 0 that should be high, that total is itself the reason; a
+    total is a headline column that carries its metric's name.
 
     Args:
         record: the case.
@@ -48,10 +50,14 @@ def reasons_of(record: CaseRecord, metrics: Mapping[str, Mapping[str, Any]]) -> 
         text = record.status.value.replace("_", " ") + detail
         return (Reason("error", text, error.step if error else -1),)
     first: dict[str, Reason] = {}
-    for event in (e for events in record.events.values() for e in events):
-        if event.get("at_fault") is False:
-            continue
+    found_events = [e for events in record.events.values() for e in events]
+    judged = {e["agent"] for e in found_events if "at_fault" in e and "agent" in e}
+    for event in found_events:
         kind = str(event.get("kind", "event"))
+        blamed = event.get("at_fault")
+        unjudged = blamed is None and kind not in NEAR_MISSES
+        if blamed is False or (unjudged and event.get("agent") in judged):
+            continue
         step = event.get("step")
         reason = Reason(
             "near" if kind in NEAR_MISSES else "fail",
@@ -83,8 +89,9 @@ def _zeros(record: CaseRecord, metrics: Mapping[str, Mapping[str, Any]]) -> list
     found = []
     for metric, spec in metrics.items():
         for column in spec["columns"]:
-            wanted = column["headline"] and column["better"] == "higher" and not column["unit"]
             name = column["name"]
-            if wanted and record.values.get(metric, {}).get(name) == 0.0:
+            total = column["headline"] and name.replace("_", "-") == metric.replace("_", "-")
+            high = column["better"] == "higher" and not column["unit"]
+            if total and high and record.values.get(metric, {}).get(name) == 0.0:
                 found.append(Reason("fail", f"{column_name(metric, name)} = 0"))
     return found
