@@ -14,6 +14,7 @@ __all__ = ["NEAR_MISSES", "Reason", "event_text", "failed", "reasons_of"]
 
 NEAR_MISSES = frozenset({"ttc"})
 """Kinds of events that warn, but do not make a case a failed one."""
+_TOTALS = ("score", "success")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def reasons_of(record: CaseRecord, metrics: Mapping[str, Mapping[str, Any]]) -> 
     An event counts unless it says `at_fault: false`. Where one metric says of an agent who
     was at fault, events of other metrics that only say that the ego met it add nothing. Where
     no event explains a total of 0 that should be high, that total is itself the reason; a
-    total is a headline column that carries its metric's name.
+    total is a headline column called as its metric, `score` or `success`.
 
     Args:
         record: the case.
@@ -90,7 +91,7 @@ def _zeros(record: CaseRecord, metrics: Mapping[str, Mapping[str, Any]]) -> list
     for metric, spec in metrics.items():
         for column in spec["columns"]:
             name = column["name"]
-            total = column["headline"] and name.replace("_", "-") == metric.replace("_", "-")
+            total = column["headline"] and name.replace("_", "-") in {metric, *_TOTALS}
             high = column["better"] == "higher" and not column["unit"]
             if total and high and record.values.get(metric, {}).get(name) == 0.0:
                 found.append(Reason("fail", f"{column_name(metric, name)} = 0"))
