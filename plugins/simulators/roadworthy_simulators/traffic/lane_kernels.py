@@ -24,7 +24,7 @@ __all__ = [
     "fill_grid",
     "lengths",
     "mean_width",
-    "place_stop_line",
+    "place_stop_lines",
     "project",
     "resample",
     "straightest",
@@ -146,6 +146,8 @@ def fill_grid(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For every cell the lanes within `REACH` of it, and their samples nearest its centre.
 
+    Only every second sample is looked at, which is near enough for `project` to start from.
+
     Args:
         lane, sample: of one map.
         place: `MAP` [1].
@@ -153,46 +155,50 @@ def fill_grid(
     Returns:
         First item of each cell, int64 [nx * ny + 1]; lanes and samples, int64 [I, 2].
     """
-    x0, y0, cell = place[0].x0, place[0].y0, 1.0 / place[0].inverse
-    nx, ny = place[0].nx, place[0].ny
+    x0, y0, inverse = place[0].x0, place[0].y0, place[0].inverse
+    nx, ny, cell = place[0].nx, place[0].ny, 1.0 / place[0].inverse
     start = np.zeros(nx * ny + 1, np.int64)
-    near = np.empty((0, 2), np.int64)
-    fill = np.empty(0, np.int64)
-    best = np.empty(nx * ny)
-    stamp = np.full(nx * ny, -1, np.int64)
-    for turn in range(2):
-        if turn == 1:
-            for c in range(nx * ny):
-                start[c + 1] += start[c]
-            near = np.empty((start[-1], 2), np.int64)
-            fill = start[:-1].copy()
-            stamp[:] = -1
-        for l in range(len(lane)):
-            for k in range(lane[l].count):
-                p = sample[lane[l].first + k]
-                x, y = p.x - x0, p.y - y0
-                for j in range(int((y - REACH) / cell), int((y + REACH) / cell) + 1):
-                    gap_y = max(0.0, j * cell - y, y - (j + 1) * cell)
-                    for i in range(int((x - REACH) / cell), int((x + REACH) / cell) + 1):
-                        gap_x = max(0.0, i * cell - x, x - (i + 1) * cell)
-                        if gap_x * gap_x + gap_y * gap_y > REACH * REACH:
-                            continue
-                        c = j * nx + i
-                        if turn == 0:
-                            if stamp[c] != l:
-                                stamp[c] = l
-                                start[c + 1] += 1
-                            continue
-                        cx, cy = (i + 0.5) * cell - x, (j + 0.5) * cell - y
-                        d = cx * cx + cy * cy
-                        if stamp[c] != l:
-                            stamp[c] = l
-                            fill[c] += 1
-                            best[c] = np.inf
-                            near[fill[c] - 1, 0] = l
-                        if d < best[c]:
-                            best[c] = d
-                            near[fill[c] - 1, 1] = k
+    found = np.empty((256, 3), np.int64)
+    best = np.empty(256)
+    item = np.full(nx * ny, -1, np.int64)
+    used = 0
+    for l in range(len(lane)):
+        begin, last = used, lane[l].count - 1
+        for k in range(0, last + 2, 2):
+            k = min(k, last)
+            p = sample[lane[l].first + k]
+            x, y = p.x - x0, p.y - y0
+            for j in range(int((y - REACH) * inverse), int((y + REACH) * inverse) + 1):
+                gap_y = max(0.0, j * cell - y, y - (j + 1) * cell)
+                room = REACH * REACH - gap_y * gap_y
+                cy = (j + 0.5) * cell - y
+                for i in range(int((x - REACH) * inverse), int((x + REACH) * inverse) + 1):
+                    gap_x = max(0.0, i * cell - x, x - (i + 1) * cell)
+                    if gap_x * gap_x > room:
+                        continue
+                    c = j * nx + i
+                    cx = (i + 0.5) * cell - x
+                    d = cx * cx + cy * cy
+                    e = item[c]
+                    if e < begin:
+                        if used == len(best):
+                            found = np.concatenate((found, found))
+                            best = np.concatenate((best, best))
+                        e = item[c] = used
+                        used += 1
+                        start[c + 1] += 1
+                        found[e, 0], found[e, 1], best[e] = c, l, np.inf
+                    if d < best[e]:
+                        best[e] = d
+                        found[e, 2] = k
+    for c in range(nx * ny):
+        start[c + 1] += start[c]
+    near = np.empty((used, 2), np.int64)
+    fill = start[:-1].copy()
+    for e in range(used):
+        c = found[e, 0]
+        near[fill[c], 0], near[fill[c], 1] = found[e, 1], found[e, 2]
+        fill[c] += 1
     return start, near
 
 
@@ -279,18 +285,28 @@ def fill_beside(lanes: Lanes) -> None:
 
 
 @kernel
-def place_stop_line(lanes: Lanes, l: int, x: float, y: float) -> None:
-    """Move a lane's stopping point to where a stop line through (x, y) crosses it."""
+def place_stop_lines(lanes: Lanes, line_lane: NDArray[np.int64], line: NDArray[np.float64]) -> None:
+    """Move lanes' stopping points to where their stop lines cross them.
+
+    Args:
+        lanes: of one map.
+        line_lane: int64 [K].
+        line: [K, 2, 2], the ends of each line; those off their lane, or in the first half of
+            it, are passed over.
+    """
     lane, sample = lanes.lane, lanes.sample
-    near, best = 0, np.inf
-    for k in range(lane[l].count):
-        p = sample[lane[l].first + k]
-        d = (p.x - x) ** 2 + (p.y - y) ** 2
-        if d < best:
-            best, near = d, k
-    s, d, _, _ = project(lane, sample, l, near, x, y)
-    if abs(d) < 3.0 * lane[l].half_width and s > 0.5 * lane[l].length:
-        lane[l].stop = min(s, lane[l].length)
+    for i in range(len(line_lane)):
+        l = line_lane[i]
+        x, y = 0.5 * (line[i, 0, 0] + line[i, 1, 0]), 0.5 * (line[i, 0, 1] + line[i, 1, 1])
+        near, best = 0, np.inf
+        for k in range(lane[l].count):
+            p = sample[lane[l].first + k]
+            d = (p.x - x) ** 2 + (p.y - y) ** 2
+            if d < best:
+                best, near = d, k
+        s, d, _, _ = project(lane, sample, l, near, x, y)
+        if abs(d) < 3.0 * lane[l].half_width and s > 0.5 * lane[l].length:
+            lane[l].stop = min(s, lane[l].length)
 
 
 @kernel

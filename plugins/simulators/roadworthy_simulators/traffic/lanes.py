@@ -205,8 +205,11 @@ def _build(road_map: RoadMap) -> Lanes:
     place, cell, item = _grid(lane, sample)
     lanes = Lanes(place, lane, sample, link, np.zeros(0, CONFLICT), cell, item)
     kernels.fill_beside(lanes)
-    for line, l in zip(road_map.stop_line, road_map.stop_line_lane, strict=True):
-        kernels.place_stop_line(lanes, int(l), *(float(v) for v in line.mean(axis=0)))
+    kernels.place_stop_lines(
+        lanes,
+        np.ascontiguousarray(road_map.stop_line_lane, np.int64),
+        np.ascontiguousarray(road_map.stop_line, np.float64),
+    )
     return lanes._replace(conflict=kernels.conflicts(lanes, np.zeros(64, CONFLICT)))
 
 
