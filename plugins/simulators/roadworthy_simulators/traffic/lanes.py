@@ -155,29 +155,35 @@ def pack(parts: Sequence[Lanes]) -> Lanes:
     """Lanes of several maps end to end. A single part is returned as it is."""
     if len(parts) == 1:
         return parts[0]
-    moved: list[Lanes] = []
-    maps = lanes = samples = links = conflicts = cells = items = 0
-    for part in parts:
-        p = Lanes(*(array.copy() for array in part))
-        p.map["first_cell"] += cells
-        p.map["lane_begin"] += lanes
-        p.map["lane_end"] += lanes
-        p.lane["first"] += samples
-        for field in ("left", "right", "straight"):
-            p.lane[field] += np.where(p.lane[field] < 0, 0, lanes)
-        for field in ("next_begin", "next_end", "prev_begin", "prev_end"):
-            p.lane[field] += links
-        for field in ("conflict_begin", "conflict_end"):
-            p.lane[field] += conflicts
-        p.link[:] += lanes
-        p.conflict["lane"] += lanes
-        p.cell[:] += items
-        p.item["lane"] += lanes
-        moved.append(p)
-        maps, lanes, samples = maps + len(p.map), lanes + len(p.lane), samples + len(p.sample)
-        links, conflicts = links + len(p.link), conflicts + len(p.conflict)
-        cells, items = cells + len(p.cell), items + len(p.item)
-    return Lanes(*(np.concatenate(arrays) for arrays in zip(*moved, strict=True)))
+    counts = np.array([[len(array) for array in part] for part in parts], np.int64)
+    before = Lanes(*(np.cumsum(counts, axis=0) - counts).T)
+    out = Lanes(*(_joined(arrays) for arrays in zip(*parts, strict=True)))
+
+    def shift(field: NDArray[np.int64], by: NDArray[np.int64], rows: int) -> None:
+        """Add to each part's values how much comes before the part; -1 stays."""
+        field += np.where(field < 0, 0, np.repeat(by, counts[:, rows]))
+
+    place, lane, _, link, conflict, cell, item = range(len(Lanes._fields))
+    for name in ("lane_begin", "lane_end"):
+        shift(out.map[name], before.lane, place)
+    shift(out.map["first_cell"], before.cell, place)
+    shift(out.lane["first"], before.sample, lane)
+    for name in ("left", "right", "straight"):
+        shift(out.lane[name], before.lane, lane)
+    for name in ("next_begin", "next_end", "prev_begin", "prev_end"):
+        shift(out.lane[name], before.link, lane)
+    for name in ("conflict_begin", "conflict_end"):
+        shift(out.lane[name], before.conflict, lane)
+    shift(out.link, before.lane, link)
+    shift(out.conflict["lane"], before.lane, conflict)
+    shift(out.cell, before.item, cell)
+    shift(out.item["lane"], before.lane, item)
+    return out
+
+
+def _joined(arrays: Sequence[NDArray]) -> NDArray:
+    """Arrays of one type end to end; as bytes, because NumPy joins records field by field."""
+    return np.concatenate([array.view(np.uint8) for array in arrays]).view(arrays[0].dtype)
 
 
 def _build(road_map: RoadMap) -> Lanes:
