@@ -21,3 +21,8 @@ def vectors(name: str) -> Path:
 @pytest.fixture(scope="session")
 def pdms_vectors() -> Path:
     return vectors("pdms")
+
+
+@pytest.fixture(scope="session")
+def render_vectors() -> Path:
+    return vectors("render")

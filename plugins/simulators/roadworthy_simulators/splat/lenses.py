@@ -26,7 +26,7 @@ from roadworthy_simulators.splat.render import Backend, render
 __all__ = ["OpenCVLens", "render_distorted", "sample"]
 
 _WIDEST = 8.0  # |x|, |y| that a pinhole image can still show: 166 degrees across
-_NEWTON_STEPS = 30
+_NEWTON_STEPS = 60
 _CONVERGED = 1e-9  # of x and y
 
 
@@ -79,14 +79,21 @@ class OpenCVLens:
             DataError: a point has no inverse near the axis: the coefficients fold the image over.
         """
         points = np.array(seen, dtype=np.float64)
+        kept, best = points, np.full(points.shape[:-1], np.inf)
         with np.errstate(all="ignore"):
             for _ in range(_NEWTON_STEPS):
                 got, ((a, b), (c, d)) = _distort(points, self.radial, self.tangential)
                 dx, dy = got[..., 0] - seen[..., 0], got[..., 1] - seen[..., 1]
                 det = a * d - b * c
-                step = np.stack([(d * dx - b * dy) / det, (a * dy - c * dx) / det], axis=-1)
-                points -= step
-                if np.abs(step).max(initial=0.0) < _CONVERGED:
+                # A step that leads off, or over the fold, is halved.
+                good = ((dx * dx + dy * dy <= best) & (det > 0))[..., None]
+                best = np.where(good[..., 0], dx * dx + dy * dy, best)
+                step = np.stack([d * dx - b * dy, a * dy - c * dx], axis=-1) / det[..., None]
+                kept, points = (
+                    np.where(good, points, kept),
+                    np.where(good, points - step, 0.5 * (points + kept)),
+                )
+                if np.abs(points - kept).max(initial=0.0) < _CONVERGED:
                     break
             got, ((a, b), (c, d)) = _distort(points, self.radial, self.tangential)
             good = (np.abs(got - seen).max(axis=-1) < 1e-6) & (a * d - b * c > 0)

@@ -1,4 +1,4 @@
-"""A procedural street of Gaussians, for timing: road, facades, objects, and a dome of sky."""
+"""A procedural street of Gaussians, for tests and timing: road, facades, objects, sky."""
 
 from __future__ import annotations
 
