@@ -14,4 +14,5 @@ def roadworthy_sources() -> Mapping[str, str]:
         "commonroad": "roadworthy_sources.commonroad:CommonRoad",
         "procedural": "roadworthy_sources.procedural:Procedural",
         "scenarionet": "roadworthy_sources.scenarionet:ScenarioNet",
+        "lanelet2": "roadworthy_sources.lanelet2:Lanelet2",
     }

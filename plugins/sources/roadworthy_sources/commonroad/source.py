@@ -12,7 +12,7 @@ from roadworthy_sources.commonroad.ego import choose_ego
 from roadworthy_sources.commonroad.road_map import road_map_of, signals_of
 from roadworthy_sources.commonroad.tracks import read_tracks
 from roadworthy_sources.reading.files import each, find_files
-from roadworthy_sources.reading.fitness import area_verdict
+from roadworthy_sources.reading.fitness import area_verdict, share_on_area
 from roadworthy_sources.reading.tracks import Track, tracks_of
 
 __all__ = ["CommonRoad", "read_scenario"]
@@ -81,7 +81,7 @@ def read_scenario(path: Path) -> Scenario:
             f"ego, agents: positions and headings smoothed by local quadratic fits over "
             f"{0.1 * SMOOTHING:.1f} s, velocities and accelerations derived from the fits."
         )
-    tags, sentences = area_verdict(road_map, ego.states, ego.vehicle)
+    tags, sentences = area_verdict(share_on_area(road_map, ego.states, ego.vehicle))
     words = ["simulated_traffic" if simulated else "real", "commonroad", "ego_from_traffic", *tags]
     steps = last - first
     if steps - HISTORY < _SHORT:

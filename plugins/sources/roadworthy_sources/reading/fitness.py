@@ -56,14 +56,11 @@ def share_on_area(road_map: RoadMap, ego: NDArray[np.float64], vehicle: Vehicle)
     return float(held.mean())
 
 
-def area_verdict(
-    road_map: RoadMap, ego: NDArray[np.float64], vehicle: Vehicle
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Tags and sentences to add to a scene."""
-    share = share_on_area(road_map, ego, vehicle)
+def area_verdict(share: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Tags and sentences to add to a scene, from `share_on_area`."""
     if share >= _MIN_SHARE:
         return (), ()
     return (NO_DRIVABLE_AREA,), (
-        f"map: the logged ego's box is wholly on the drivable area at only {share:.0%} of the "
-        f"steps: not to be scored for drivable area (tag {NO_DRIVABLE_AREA}).",
+        f"map: the ego's box, as driven in the log, is wholly on the drivable area at only "
+        f"{share:.0%} of the steps: not to be scored for drivable area (tag {NO_DRIVABLE_AREA}).",
     )

@@ -25,7 +25,7 @@ from roadworthy.vehicle import Vehicle
 
 from roadworthy_sources.reading.cars import rear_axle_poses, vehicle_of_box
 from roadworthy_sources.reading.files import each, find_files
-from roadworthy_sources.reading.fitness import area_verdict
+from roadworthy_sources.reading.fitness import area_verdict, share_on_area
 from roadworthy_sources.reading.tracks import Track, grid_of, on_grid, tracks_of
 from roadworthy_sources.scenarionet.road_map import read_map
 from roadworthy_sources.scenarionet.unpickle import read_pickle
@@ -125,7 +125,7 @@ def read_scenario(path: Path) -> Scenario:
         )
     states = ego_states_from_poses(poses, vehicle)
     if not tags:
-        tags, sentences = area_verdict(road_map, states, vehicle)
+        tags, sentences = area_verdict(share_on_area(road_map, states, vehicle))
         said += sentences
     others = [Track(t.id, t.kind, t.size, t.state[span], t.valid[span]) for t in tracks.values()]
     notes += [*words, *said]
