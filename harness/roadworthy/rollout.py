@@ -100,6 +100,8 @@ class RolloutBatch:
         agents_valid: bool [S, A, H - 1 + T + 1]; padding agents are never valid.
         signals: int8 [S, G, H - 1 + T + 1] `SignalState`.
         plans: per case the plans made.
+        open_loop: whether this is one plan per case, driven for 4 s while the log replays. It is
+            the plan that is judged then, not a drive: `pdms` and `epdms` are NAVSIM's own.
     """
 
     cases: tuple[Case, ...]
@@ -110,6 +112,7 @@ class RolloutBatch:
     agents_valid: NDArray[np.bool_]
     signals: NDArray[np.int8]
     plans: tuple[Plans, ...]
+    open_loop: bool = False
 
     now = HISTORY - 1
 
@@ -128,4 +131,5 @@ class RolloutBatch:
             agents_valid=self.agents_valid[index],
             signals=self.signals[index],
             plans=tuple(self.plans[i] for i in index),
+            open_loop=self.open_loop,
         )

@@ -25,6 +25,7 @@ def values(metric, batch):
 @pytest.mark.parametrize("metric", [PDMS(), EPDMS()])
 def test_undisturbed_driving_is_perfect(metric):
     got, scores = values(metric, rollout(straight_ego(10.0, STEPS)))
+    assert got.pop("official") == 0.0
     assert {v for v in got.values() if not np.isnan(v)} == {1.0}
     assert scores.events == ([],)
     assert scores.per_step["off_road"].shape == (1, STEPS + 1)

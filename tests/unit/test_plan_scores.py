@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from metric_scenes import NOSE, Box, rollout, straight_ego
 from roadworthy_metrics.pdm.evaluate import Term
+from roadworthy_metrics.pdm.scene import FAR
 from roadworthy_metrics.plans import prepare, score_plans
 
 STEPS = 60
@@ -67,8 +68,14 @@ def test_what_the_human_fails_is_forgiven_to_the_plan():
 
 def test_agents_that_overlap_the_ego_are_removed_in_version_2_only():
     log = scenario((Box(x=1.5, y=0.0), Box(x=50.0, y=0.0)))
-    assert len(prepare(log, 1).scene.agents.radius) == 2
-    assert len(prepare(log, 2).scene.agents.radius) == 1
+    assert (prepare(log, 1).scene.agents.x < FAR).all(axis=0).tolist() == [True, True]
+    assert (prepare(log, 2).scene.agents.x < FAR).all(axis=0).tolist() == [False, True]
+
+
+def test_who_was_hit_is_named_by_the_scenarios_rows():
+    log = scenario((Box(x=1.5, y=0.0), Box(x=30.0, y=0.0)))
+    hit = score_plans(prepare(log, 2), straight_plan(10.0)[None], 0.5).evaluation
+    assert hit.collision_agent.tolist() == [1]
 
 
 def test_a_log_too_short_is_refused():

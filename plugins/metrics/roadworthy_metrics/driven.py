@@ -1,4 +1,7 @@
-"""The PDM Score's terms of driven rollouts, shared by `pdms` and `epdms`."""
+"""The PDM Score's terms of rollouts, shared by `pdms` and `epdms`.
+
+A rollout in open loop is one plan, and is scored as NAVSIM scores it; any other is a drive.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from .pdm.comfort import history_states
 from .pdm.evaluate import Evaluation, Term, evaluate
 from .pdm.scene import Lights, pack_lights
 from .pdm.totals import multiplier
+from .plans import PlanScores, prepare, score_states
 from .progress import MOVED_M, route_progress
 
 __all__ = ["Driven", "driven", "read_lights"]
@@ -31,6 +35,11 @@ _FAILURES = {
     Term.LK: "off_centreline",
     Term.COMFORT: "uncomfortable",
 }
+_FLAGS = {
+    "multiple_lanes": Area.MULTIPLE_LANES,
+    "off_road": Area.NON_DRIVABLE,
+    "oncoming": Area.ONCOMING,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +48,8 @@ class Driven:
 
     Attributes:
         value: float64 [S, 7] by `Term`.
-        ep: float64 [S], ego progress against the log.
+        ep: float64 [S], ego progress: of a plan against PDM-Closed, of a drive against the log.
+        official: float64 [S], 1 where these are NAVSIM's terms of a plan, 0 for a drive.
         evaluations: per case the whole evaluation of one trajectory, or None if it failed.
         per_step: name -> float64 [S, T + 1], 1 where the step is so, NaN beyond the end.
         events: per case, in the order of time.
@@ -47,6 +57,7 @@ class Driven:
 
     value: NDArray[np.float64]
     ep: NDArray[np.float64]
+    official: NDArray[np.float64]
     evaluations: tuple[Evaluation | None, ...]
     per_step: dict[str, NDArray[np.float64]]
     events: tuple[list[dict[str, Any]], ...]
@@ -66,6 +77,11 @@ def read_lights(rollouts: RolloutBatch, row: int) -> Lights | None:
     return pack_lights(red, np.concatenate(rings), offsets)
 
 
+def _states(rollouts: RolloutBatch, row: int) -> NDArray[np.float64]:
+    """The ego's states from step 0 on: [length + 1, 11]."""
+    return rollouts.ego[row, rollouts.now : rollouts.now + int(rollouts.length[row]) + 1]
+
+
 def _evaluate(rollouts: RolloutBatch, version: int) -> tuple[Evaluation | None, ...]:
     out: list[Evaluation | None] = []
     stamps = np.round(np.array(_HISTORY_ROWS) * DT * 1e6).astype(np.int64)
@@ -78,8 +94,9 @@ def _evaluate(rollouts: RolloutBatch, version: int) -> tuple[Evaluation | None, 
             history = history_states(rollouts.ego[i, _HISTORY_ROWS, :], stamps)
             lights = read_lights(rollouts, i)
             seen = scene if lights is None else scene._replace(lights=lights)
-        states = rollouts.ego[i, rollouts.now : rollouts.now + int(rollouts.length[i]) + 1]
-        out.append(evaluate(seen, states[None], case.scenario.vehicle, version, history))
+        out.append(
+            evaluate(seen, _states(rollouts, i)[None], case.scenario.vehicle, version, history)
+        )
     return tuple(out)
 
 
@@ -107,29 +124,50 @@ def _events(found: Evaluation) -> list[dict[str, Any]]:
     return sorted(out, key=lambda event: int(event["step"]))
 
 
-def _driven(rollouts: RolloutBatch, version: int) -> Driven:
-    count = len(rollouts)
-    length = rollouts.ego.shape[1] - rollouts.now
-    value = np.full((count, 7), np.nan)
-    flags = {
-        "multiple_lanes": Area.MULTIPLE_LANES,
-        "off_road": Area.NON_DRIVABLE,
-        "oncoming": Area.ONCOMING,
-    }
-    per_step = {name: np.full((count, length), np.nan) for name in flags}
-    found = _evaluate(rollouts, version)
-    for i, one in enumerate(found):
-        if one is not None:
-            value[i] = one.value[0]
-            area = one.area[0]
-            for name, flag in flags.items():
-                per_step[name][i, : len(area)] = (area & flag) != 0
+def _along_log(
+    rollouts: RolloutBatch, value: NDArray[np.float64], version: int
+) -> NDArray[np.float64]:
+    """EP of drives: progress over that of the log, float64 [S]."""
     progress = route_progress(rollouts)
     product = multiplier(value, version)
     near = np.where(product == 0.0, 0.0, np.where(np.isnan(product), np.nan, 1.0))
-    ep = np.where(progress.logged > MOVED_M, progress.completion + 0.0 * product, near)
+    return np.where(progress.logged > MOVED_M, progress.completion + 0.0 * product, near)
+
+
+def _scores_of_plans(rollouts: RolloutBatch, version: int) -> list[PlanScores | None]:
+    return [
+        None
+        if rollouts.errors[i] is not None
+        else score_states(prepare(case.scenario, version), _states(rollouts, i)[None])
+        for i, case in enumerate(rollouts.cases)
+    ]
+
+
+def _driven(rollouts: RolloutBatch, version: int) -> Driven:
+    count = len(rollouts)
+    length = rollouts.ego.shape[1] - rollouts.now
+    value, ep = np.full((count, 7), np.nan), np.full(count, np.nan)
+    if rollouts.open_loop:
+        plans = _scores_of_plans(rollouts, version)
+        found = tuple(None if one is None else one.evaluation for one in plans)
+        for i, plan in enumerate(plans):
+            if plan is not None:
+                value[i], ep[i] = plan.value[0], plan.ep[0]
+    else:
+        found = _evaluate(rollouts, version)
+        for i, one in enumerate(found):
+            if one is not None:
+                value[i] = one.value[0]
+        ep = _along_log(rollouts, value, version)
+    per_step = {name: np.full((count, length), np.nan) for name in _FLAGS}
+    for i, one in enumerate(found):
+        if one is not None:
+            for name, flag in _FLAGS.items():
+                per_step[name][i, : one.area.shape[1]] = (one.area[0] & flag) != 0
+    failed = np.array([one is None for one in found], bool)
+    official = np.where(failed, np.nan, float(rollouts.open_loop))
     events = tuple([] if one is None else _events(one) for one in found)
-    return Driven(value, ep, found, per_step, events)
+    return Driven(value, ep, official, found, per_step, events)
 
 
 def _version_1(rollouts: RolloutBatch) -> Driven:
@@ -147,11 +185,12 @@ _BY_VERSION: dict[int, Callable[[RolloutBatch], Driven]] = {
 
 
 def driven(rollouts: RolloutBatch, version: int) -> Driven:
-    """Terms of the score for what was driven, step 0 to the end.
+    """Terms of the score.
 
-    The definitions are those of the PDM Score for its 41 states; for longer rollouts they slide
-    (see `roadworthy_metrics.pdm.evaluate.evaluate`). TTC meets the agents as they were
-    simulated. EP has no reference planner in closed loop: it is the ego's progress along the
+    Of a plan (a rollout in open loop) they are NAVSIM's: see `plans`. A drive is scored over all
+    its steps, 0 to the end. The definitions are those of the PDM Score for its 41 states; for
+    longer rollouts they slide (see `roadworthy_metrics.pdm.evaluate.evaluate`). TTC meets the
+    agents as they were simulated. EP has no reference planner: it is the ego's progress along the
     route over that of the log in the same time, at most 1; where the log moved no more than 5 m
     it is 1, or 0 where the multiplier is 0.
 

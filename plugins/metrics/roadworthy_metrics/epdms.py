@@ -65,16 +65,16 @@ def plan_agreement(rollouts: RolloutBatch, row: int) -> float:
 
 
 class EPDMS:
-    """EPDMS of driven rollouts. Terms lie in [0, 1]; more is better.
+    """EPDMS of rollouts. Terms lie in [0, 1]; more is better.
 
-    On a rollout of 4 s the terms are NAVSIM's, but EP is measured against the log, not against
-    PDM-Closed, and no human filter is applied. Official EPDMS of plans is
-    `roadworthy_metrics.plans.score_plans`.
+    Of a plan (a rollout in open loop) it is NAVSIM's, by `roadworthy_metrics.plans`: EP against
+    PDM-Closed, the human filter, and no EC, which needs a second plan. Of a drive, EP is measured
+    against the log and nothing is filtered. The column `official` tells the two apart.
     """
 
     spec = MetricSpec(
         name="epdms",
-        version="1",
+        version="2",
         columns=(
             Column("epdms", doc="Extended PDM Score, version 2", headline=True),
             Column(
@@ -83,11 +83,16 @@ class EPDMS:
             Column("dac", doc="Drivable area compliance: 0 if a corner ever leaves it"),
             Column("ddc", doc="Driving direction compliance: 0.5 from 2 m off-route, 0 from 6 m"),
             Column("tlc", doc="Traffic light compliance: 0 if a red connector is ever touched"),
-            Column("ep", doc="Ego progress along the route over the log's, at most 1"),
+            Column("ep", doc="Ego progress: a plan's over PDM-Closed's, a drive's over the log's"),
             Column("ttc", doc="Time to collision: 0 if ever below 1 s"),
             Column("lk", doc="Lane keeping: 0 if over 0.5 m from the centreline for 2 s"),
             Column("hc", doc="History comfort: 1 if all six signals stay within bounds"),
             Column("ec", doc="Extended comfort: share of plans that agree with the one before"),
+            Column(
+                "official",
+                better="neither",
+                doc="1 where a plan was scored as NAVSIM does (open loop), 0 for a drive",
+            ),
         ),
         source="NAVSIM v2 (Cao et al., CoRL 2025, arXiv 2506.04218)",
         formula="epdms = nc * dac * ddc * tlc * (5 ep + 5 ttc + 2 lk + 2 hc + 2 ec) / 16, "
@@ -114,5 +119,6 @@ class EPDMS:
             "lk": found.value[:, Term.LK],
             "hc": found.value[:, Term.COMFORT],
             "ec": ec,
+            "official": found.official,
         }
         return Scores(self.spec, values, found.per_step, found.events)

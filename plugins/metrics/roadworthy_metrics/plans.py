@@ -24,7 +24,7 @@ from .pdm.reference import Reference
 from .pdm.scene import Agents, Scene, pack_agents, pack_scene
 from .pdm.totals import epdms, filter_by_human, pdms, progress_in_pairs
 
-__all__ = ["Moment", "PlanScores", "prepare", "score_plans"]
+__all__ = ["Moment", "PlanScores", "prepare", "score_plans", "score_states"]
 
 _STATES = 41
 _FRAMES = {1: 51, 2: 41}
@@ -78,31 +78,21 @@ class PlanScores:
 
 
 def _agents(scenario: Scenario, start: int, frames: int, drop_overlapping: bool) -> Agents:
+    """The logged agents from a step on; those dropped keep their rows but are never there."""
     tracks, window = scenario.agents, slice(start, start + frames)
+    pose, velocity = np.split(tracks.state[:, window], [StateIndex.VX], axis=2)
+    valid = tracks.valid[:, window]
     static = tracks.kind >= AgentKind.TRAFFIC_CONE
-    keep = np.ones(len(tracks), bool)
+    packed = pack_agents(pose, velocity, valid, tracks.size, static)
     if drop_overlapping:
-        here = slice(start, start + 1)
-        now = pack_agents(
-            tracks.state[:, here, : StateIndex.VX],
-            tracks.state[:, here, StateIndex.VX :],
-            tracks.valid[:, here],
-            tracks.size,
-            static,
-        )
         x, y, yaw = scenario.ego[start, :3]
         c, s = np.cos(yaw), np.sin(yaw)
         vehicle, hit = scenario.vehicle, np.zeros(len(tracks), bool)
         shift, half = vehicle.rear_axle_to_centre, 0.5 * vehicle.length
-        overlapping(now, 0, x + shift * c, y + shift * s, c, s, half, 0.5 * vehicle.width, hit)
-        keep = ~hit
-    return pack_agents(
-        tracks.state[keep, window, : StateIndex.VX],
-        tracks.state[keep, window, StateIndex.VX :],
-        tracks.valid[keep, window],
-        tracks.size[keep],
-        static[keep],
-    )
+        overlapping(packed, 0, x + shift * c, y + shift * s, c, s, half, 0.5 * vehicle.width, hit)
+        if hit.any():
+            return pack_agents(pose, velocity, valid & ~hit[:, None], tracks.size, static)
+    return packed
 
 
 def _reference(scenario: Scenario, start: int, version: int) -> Reference:
@@ -182,8 +172,27 @@ def prepare(scenario: Scenario, version: int, step: int = 0, human_filter: bool 
     return Moment(version, vehicle, ego, scene, history, reference, terms, human)
 
 
+def score_states(moment: Moment, states: NDArray[np.float64]) -> PlanScores:
+    """Score P simulated plans at one moment, each in a batch of two with PDM-Closed.
+
+    Args:
+        moment: from `prepare`.
+        states: [P, 41, 11] (`EgoIndex`), world frame.
+
+    Raises:
+        ValueError: states of another shape, or numbers that are not finite.
+    """
+    if states.ndim != 3 or states.shape[1] != _STATES:
+        raise ValueError(f"states must have shape [P, {_STATES}, 11], got {states.shape}")
+    found = evaluate(moment.scene, states, moment.vehicle, moment.version, moment.history)
+    ep = progress_in_pairs(moment.reference_terms, found, moment.version)
+    value = filter_by_human(found.value, moment.human)
+    total = pdms(value, ep) if moment.version == 1 else epdms(value, ep)
+    return PlanScores(total, value, ep, found, states)
+
+
 def score_plans(moment: Moment, plans: NDArray[np.float64], interval: float) -> PlanScores:
-    """Simulate and score P plans at one moment, each in a batch of two with PDM-Closed.
+    """Simulate P plans at one moment, and `score_states`.
 
     Args:
         moment: from `prepare`.
@@ -195,9 +204,4 @@ def score_plans(moment: Moment, plans: NDArray[np.float64], interval: float) -> 
         ValueError: plans of another shape, or numbers that are not finite.
     """
     references = sample_plans(moment.ego, plans, interval, _STATES - 1)
-    states = simulate_references(moment.ego, references, moment.vehicle)
-    found = evaluate(moment.scene, states, moment.vehicle, moment.version, moment.history)
-    ep = progress_in_pairs(moment.reference_terms, found, moment.version)
-    value = filter_by_human(found.value, moment.human)
-    total = pdms(value, ep) if moment.version == 1 else epdms(value, ep)
-    return PlanScores(total, value, ep, found, states)
+    return score_states(moment, simulate_references(moment.ego, references, moment.vehicle))

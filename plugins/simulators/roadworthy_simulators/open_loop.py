@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from roadworthy.errors import SimulatorError
@@ -56,7 +57,7 @@ class OpenLoop:
                 rows = recorder.living()
                 if len(rows):
                     recorder.drive(answer, rows, TRACKED_STEPS)
-            return recorder.rollouts(tuple(cases))
+            return replace(recorder.rollouts(tuple(cases)), open_loop=True)
         finally:
             world.close()
 
