@@ -15,4 +15,5 @@ def roadworthy_sources() -> Mapping[str, str]:
         "procedural": "roadworthy_sources.procedural:Procedural",
         "scenarionet": "roadworthy_sources.scenarionet:ScenarioNet",
         "lanelet2": "roadworthy_sources.lanelet2:Lanelet2",
+        "opendrive": "roadworthy_sources.opendrive:OpenDrive",
     }
