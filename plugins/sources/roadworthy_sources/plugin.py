@@ -15,5 +15,6 @@ def roadworthy_sources() -> Mapping[str, str]:
         "procedural": "roadworthy_sources.procedural:Procedural",
         "scenarionet": "roadworthy_sources.scenarionet:ScenarioNet",
         "lanelet2": "roadworthy_sources.lanelet2:Lanelet2",
+        "store": "roadworthy_sources.stored:Stored",
         "opendrive": "roadworthy_sources.opendrive:OpenDrive",
     }

@@ -45,6 +45,11 @@ class Argoverse2:
                 "scenario_*.parquet.",
             )
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether `path` is the folder of one log; see `roadworthy.recognition`."""
+        return path.is_dir() and _is_log(path)
+
     def __len__(self) -> int:
         return len(self._folders)
 

@@ -40,6 +40,11 @@ class CommonRoad:
     def __init__(self, path: str, limit: int | None = None) -> None:
         self._files = find_files(path, (".xml", ".xml.gz"), "a CommonRoad XML file", limit)
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether `path` is a file that may be CommonRoad's; see `roadworthy.recognition`."""
+        return path.is_file() and path.name.lower().endswith((".xml", ".xml.gz"))
+
     def __len__(self) -> int:
         return len(self._files)
 

@@ -30,6 +30,11 @@ class Lanelet2:
         self.count = count
         self._files = find_files(path, (".osm",), "a Lanelet2 map (.osm)", limit)
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether `path` is a Lanelet2 map; see `roadworthy.recognition`."""
+        return path.is_file() and path.name.lower().endswith(".osm")
+
     def scenarios(self) -> Iterator[Scenario | Rejected]:
         """Admitted scenarios; a map that cannot be read is a `Rejected`."""
         return each(self._files, "lanelet2", self._read)

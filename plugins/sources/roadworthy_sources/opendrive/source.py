@@ -31,6 +31,11 @@ class OpenDrive:
         self.count = count
         self._files = find_files(path, (".xodr", ".xodr.gz"), "an OpenDRIVE map (.xodr)", limit)
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether `path` is an OpenDRIVE map; see `roadworthy.recognition`."""
+        return path.is_file() and path.name.lower().endswith((".xodr", ".xodr.gz"))
+
     def scenarios(self) -> Iterator[Scenario | Rejected]:
         """Admitted scenarios; a map that cannot be read is a `Rejected`."""
         return each(self._files, "opendrive", self._read)

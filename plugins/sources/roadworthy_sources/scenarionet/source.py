@@ -69,6 +69,12 @@ class ScenarioNet:
             path, (".pkl",), "a ScenarioNet pickle (.pkl)", limit, _SUMMARIES.__contains__
         )
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether `path` is a pickle and no summary; see `roadworthy.recognition`."""
+        name = path.name.lower()
+        return path.is_file() and name.endswith(".pkl") and name not in _SUMMARIES
+
     def __len__(self) -> int:
         return len(self._files)
 
