@@ -185,6 +185,8 @@ class Tracks:
         size: [A, 3] length, width, height [m].
         state: [A, T, 5], `StateIndex`; undefined (but finite) where not valid.
         valid: bool [A, T].
+        reactive: bool [A], whether the agent may deviate from its log where the simulator lets
+            traffic react; an adversary of a hard case may not. Everyone may, unless given.
     """
 
     id: tuple[str, ...]
@@ -192,6 +194,11 @@ class Tracks:
     size: NDArray[np.float64]
     state: NDArray[np.float64]
     valid: NDArray[np.bool_]
+    reactive: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+    def __post_init__(self) -> None:
+        if len(self.reactive) == 0 and len(self.id):
+            object.__setattr__(self, "reactive", np.ones(len(self.id), np.bool_))
 
     def __len__(self) -> int:
         return len(self.id)

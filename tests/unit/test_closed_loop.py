@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -295,3 +296,16 @@ def test_red_is_seen_by_the_planner_and_kept_in_the_rollout() -> None:
     scene = make_scenario(straight_road(1), seconds=2.0, signals={"l0": state})
     rollouts = ClosedLoop().run(cases_of([scene]), host_of(standing))
     assert np.array_equal(rollouts.signals[0, 0], state)
+
+
+def test_an_adversary_keeps_to_its_log_among_traffic_that_reacts() -> None:
+    """Both cars' logs drive through a stopped ego; only the one that may react stops for it."""
+    road = straight_road(1)
+    scene = make_scenario(road, [Agent(x=-40.0, speed=9.0)], ego=(30.0, 0, 0, 0.0), seconds=8.0)
+    stubborn = replace(
+        scene, id="stubborn", agents=replace(scene.agents, reactive=np.zeros(1, np.bool_))
+    )
+    rollouts = ClosedLoop(traffic="idm").run(cases_of([scene, stubborn]), host_of(standing))
+    log = scene.agents.state[0, : HISTORY + 80, :2]
+    assert np.array_equal(rollouts.agents[1, 0, : HISTORY + 80, :2], log)
+    assert rollouts.agents[0, 0, NOW + 80, 0] < 26.0 < log[-1, 0]

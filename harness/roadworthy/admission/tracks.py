@@ -35,6 +35,7 @@ def admit_tracks(tracks: Any, steps: int, report: Report) -> Tracks:
         tracks.state, np.float64, "agents.state", (count, steps, STATE_SIZE), report
     )
     valid = frozen_copy(tracks.valid, np.bool_, "agents.valid", (count, steps), report)
+    reactive = frozen_copy(tracks.reactive, np.bool_, "agents.reactive", (count,), report)
     wrong = (kind < 0) | (kind > max(AgentKind))
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
@@ -53,8 +54,8 @@ def admit_tracks(tracks: Any, steps: int, report: Report) -> Tracks:
         [_is_object(tracks.id[a], size[a], state[a], valid[a], report) for a in range(count)], bool
     )
     if keep.all() and not state.flags.writeable and not valid.flags.writeable:
-        return Tracks(tracks.id, kind, size, state, valid)
-    arrays = [np.ascontiguousarray(array[keep]) for array in (kind, size, state, valid)]
+        return Tracks(tracks.id, kind, size, state, valid, reactive)
+    arrays = [np.ascontiguousarray(array[keep]) for array in (kind, size, state, valid, reactive)]
     for array in arrays:
         array.flags.writeable = False
     return Tracks(tuple(n for n, k in zip(tracks.id, keep, strict=True) if k), *arrays)

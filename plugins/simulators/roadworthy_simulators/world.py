@@ -345,6 +345,7 @@ def _allocate(
         )  # fmt: skip
         b.vehicle[i] = car.as_array()
         b.agent["kind"][i, :n] = scenario.agents.kind
+        b.agent["reactive"][i, :n] = scenario.agents.reactive
         b.agent["half_length"][i, :n] = 0.5 * scenario.agents.size[:, 0]
         b.agent["half_width"][i, :n] = 0.5 * scenario.agents.size[:, 1]
         b.log[i, :n, :r] = scenario.agents.state[:, span]

@@ -222,7 +222,7 @@ def _on_lane(lanes: Lanes, me: Records, l: int) -> None:
 def arrive(lanes: Lanes, b: Batch, s: int, a: int, row: int, check: bool) -> None:
     """Let an absent agent appear at its logged state, if the spot is free.
 
-    Static objects replay their log. Vehicles and cyclists on a lane follow lanes; those that
+    Static objects, and agents that are not reactive, replay their log. Vehicles and cyclists on a lane follow lanes; those that
     stand at its side in the whole log, or off all lanes, are parked. Everyone else keeps to
     the logged path.
 
@@ -235,7 +235,7 @@ def arrive(lanes: Lanes, b: Batch, s: int, a: int, row: int, check: bool) -> Non
     log, agents = b.log[s, a, row], b.agent[s]
     me = agents[a]
     me.rate, me.clock = 1.0, row
-    if me.kind >= AgentKind.TRAFFIC_CONE:
+    if me.kind >= AgentKind.TRAFFIC_CONE or not me.reactive:
         me.mode = Mode.REPLAY
         walk(agents, a, log)
         return

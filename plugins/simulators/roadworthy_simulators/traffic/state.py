@@ -24,7 +24,7 @@ class Mode(IntEnum):
 
     ABSENT = 0
     REPLAY = 1
-    """Exactly as logged: static objects."""
+    """Exactly as logged: static objects, and agents that are not reactive."""
     LANE = 2
     """Follows lanes: IDM along, MOBIL across."""
     PATH = 3
@@ -40,6 +40,7 @@ AGENT = np.dtype(
         ("mode", np.int64),  # Mode
         ("kind", np.int64),  # AgentKind
         ("last", np.int64),  # last valid row of its log, -1 for none
+        ("reactive", np.int64),  # may deviate from its log
         ("stands", np.int64),  # its log never moves it
         ("half_length", np.float64),  # [m]
         ("half_width", np.float64),  # [m]

@@ -196,7 +196,7 @@ class Scene:
             source="procedural",
             map=self.map,
             ego=ego,
-            agents=_tracks(self.actors, flow),
+            agents=_tracks(self.actors, flow, adversarial="rare" in self.tags),
             route=Route(self.graph.expand(self._chain), self._centreline[start:]),
             signals=Signals(lanes, states),
             start=HISTORY - 1,
@@ -205,8 +205,11 @@ class Scene:
         )
 
 
-def _tracks(actors: Sequence[Actor], flow: Flow) -> Tracks:
-    """Tracks of everyone but row 0, the ego; what is never there is left out."""
+def _tracks(actors: Sequence[Actor], flow: Flow, adversarial: bool) -> Tracks:
+    """Tracks of everyone but row 0, the ego; what is never there is left out.
+
+    In an adversarial scene those with a script keep to it whatever the ego does.
+    """
     valid = flow.valid[1:]
     keep = [int(i) for i in np.flatnonzero(valid.any(axis=1))]
     return Tracks(
@@ -215,6 +218,7 @@ def _tracks(actors: Sequence[Actor], flow: Flow) -> Tracks:
         size=np.array([actors[i].size for i in keep]).reshape(-1, 3),
         state=flow.centre[1:][keep],
         valid=valid[keep],
+        reactive=np.array([not adversarial or actors[i].script is None for i in keep], np.bool_),
     )
 
 
