@@ -17,4 +17,5 @@ def roadworthy_sources() -> Mapping[str, str]:
         "lanelet2": "roadworthy_sources.lanelet2:Lanelet2",
         "store": "roadworthy_sources.stored:Stored",
         "opendrive": "roadworthy_sources.opendrive:OpenDrive",
+        "waymo": "roadworthy_sources.waymo:Waymo",
     }

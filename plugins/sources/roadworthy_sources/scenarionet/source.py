@@ -31,7 +31,7 @@ from roadworthy_sources.scenarionet.road_map import read_map
 from roadworthy_sources.scenarionet.unpickle import read_pickle
 from roadworthy_sources.scenarionet.values import entries, series
 
-__all__ = ["ScenarioNet", "read_scenario"]
+__all__ = ["ScenarioNet", "read_scenario", "scenario_of"]
 
 MAX_STEPS = 20_000
 MAX_TRACKS = 10_000
@@ -84,17 +84,30 @@ class ScenarioNet:
 
 
 def read_scenario(path: Path) -> Scenario:
-    """Read one file.
+    """Read one file; see `scenario_of`.
+
+    Raises:
+        DataError: damaged, something else than ScenarioNet's, or too short.
+    """
+    return scenario_of(path, read_pickle(path), "scenarionet")
+
+
+def scenario_of(path: Path, content: dict[Any, Any], source: str) -> Scenario:
+    """The scenario that a `ScenarioDescription` dictionary holds.
 
     The ego is the track `sdc_id`, from its first to its last valid step. In nuScenes its
     position is that of the rear axle (in turns the point moves along the heading, which the
     middle of the car does not), elsewhere the middle of its box. Velocities are derived from
     positions: those in the files are differences over other intervals.
 
+    Args:
+        path: the file, for messages.
+        content: the dictionary; nothing in it is trusted.
+        source: name of the source.
+
     Raises:
-        DataError: damaged, something else than ScenarioNet's, or too short.
+        DataError: something else than ScenarioNet's, or too short.
     """
-    content = read_pickle(path)
     metadata = content.get("metadata")
     if not isinstance(metadata, dict):
         raise DataError(f"{path}: metadata is missing", hint="Is it a ScenarioNet scenario?")
@@ -137,7 +150,7 @@ def read_scenario(path: Path) -> Scenario:
     notes += [*words, *said]
     return Scenario(
         id=name,
-        source="scenarionet",
+        source=source,
         map=road_map,
         ego=states,
         agents=tracks_of(str(path), others, steps),
@@ -145,7 +158,7 @@ def read_scenario(path: Path) -> Scenario:
         signals=_signals(path, content.get("dynamic_map_states"), road_map, times, span),
         start=HISTORY - 1,
         vehicle=vehicle,
-        tags=("real", "scenarionet", dataset or "unnamed", *tags),
+        tags=tuple(dict.fromkeys(("real", source, dataset or "unnamed", *tags))),
         repairs=tuple(notes),
     )
 
