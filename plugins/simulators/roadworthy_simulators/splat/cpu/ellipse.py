@@ -1,4 +1,4 @@
-"""The vectorised half of projection: 256 Gaussians at a time, one row of float64 per quantity.
+"""The vectorised half of projection: 64 Gaussians at a time, one row of float64 per quantity.
 
 Each loop is free of branches over uint64 indices into one 2-D buffer, which is the form that
 LLVM turns into vector code. EWA splatting (Zwicker et al. 2002) as 3D Gaussian Splatting (Kerbl
@@ -19,11 +19,12 @@ from roadworthy_simulators.splat.cpu.simd import float_bits
 
 __all__ = ["BATCH", "ROOM", "find_visible", "form_ellipses", "gather_shapes"]
 
-BATCH = 256
+BATCH = 64  # a batch of rows stays in L1
 _STRIDE = BATCH + 8  # not a power of two: rows would share the same few sets of L1
 _ROWS = 32
 ROOM = _ROWS * _STRIDE
 _COMPENSATION_FLOOR = 0.005
+_ONE, _TWO, _THREE = np.uint64(1), np.uint64(2), np.uint64(3)
 
 # Where each row starts in the flat buffer. Unsigned, so that no index can be taken as negative:
 # a signed one would stop the loops from becoming vector code.
@@ -57,7 +58,8 @@ def find_visible(
 ) -> None:
     """Projects means, and marks those whose ellipse may meet the image.
 
-    Row INSIDE is 1 for those, 0 for others, 2 where the mean or opacity is no usable number.
+    `means` and `scales` are flat: the stride of a 2-D array is not known when this is compiled,
+    and vector code needs it. Row INSIDE is 1 for those, 0 for others, 2 where the mean or opacity is no usable number.
     """
     m = lens.world_to_camera
     m00, m01, m02, m03 = m[0, 0], m[0, 1], m[0, 2], m[0, 3]
@@ -70,7 +72,9 @@ def find_visible(
     inverse_least, eps2d = 1.0 / limits.alpha, limits.eps2d
     for j in range(count):
         i = start + j
-        px, py, pz = np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2])
+        at = _THREE * i
+        px, py = np.float64(means[at]), np.float64(means[at + _ONE])
+        pz = np.float64(means[at + _TWO])
         opacity = np.float64(opacities[i])
         z = m20 * px + m21 * py + m22 * pz + m23
         inverse_z = 1.0 / z
@@ -85,7 +89,7 @@ def find_visible(
         tau = 1.3862943611198906 * _log2_bound(max(opacity * inverse_least, 1.0)) + 1e-3
         gx, gy = fx * inverse_z, fy * inverse_z
         # No ellipse reaches further than the largest scale times the norm of its Jacobian row.
-        big = max(abs(scales[i, 0]), abs(scales[i, 1]), abs(scales[i, 2]))
+        big = max(max(abs(scales[at]), abs(scales[at + _ONE])), abs(scales[at + _TWO]))
         big2 = np.float64(big) * np.float64(big)
         over_x = max(max(-mean_x, mean_x - last_x), 0.0)
         over_y = max(max(-mean_y, mean_y - last_y), 0.0)
@@ -166,17 +170,20 @@ def form_ellipses(count: Any, lens: Any, limits: Any, rows: Any) -> None:
         sharp_yy = s0 * s0 + s1 * s1 + s2 * s2
         cov_xx, cov_yy = sharp_xx + eps2d, sharp_yy + eps2d
         det = cov_xx * cov_yy - cov_xy * cov_xy
-        inverse_det = 1.0 / det
+        inverse = 1.0 / (det * cov_yy)
+        inverse_det, inverse_yy = inverse * cov_yy, inverse * det
         sharp = max((sharp_xx * sharp_yy - cov_xy * cov_xy) * inverse_det, 0.0)
-        factor = max(np.sqrt(sharp), _COMPENSATION_FLOOR)
+        factor = max(np.float64(np.sqrt(np.float32(sharp))), _COMPENSATION_FLOOR)
         opacity = rows[OPAQUE + j] * (1.0 + antialiased * (factor - 1.0))
         tau = 1.3862943611198906 * _log2_bound(max(opacity * inverse_least, 1.0)) + 1e-3
-        half_x, half_y = np.sqrt(tau * cov_xx), np.sqrt(tau * cov_yy)
-        inverse_yy = 1.0 / cov_yy
+        # Roots and quotients of extents in float32: the margin in tau covers their rounding.
+        half_x = np.float64(np.sqrt(np.float32(tau * cov_xx)))
+        half_y = np.float64(np.sqrt(np.float32(tau * cov_yy)))
+        steep = np.float64(np.float32(cov_xy) / np.float32(cov_xx))
         rows[OPAQUE + j], rows[TAU + j] = opacity, tau
         rows[HALF_X + j], rows[HALF_Y + j] = half_x, half_y
         rows[SHEAR + j], rows[INVERSE_YY + j] = cov_xy * inverse_yy, inverse_yy
-        rows[SPREAD + j], rows[EXTREME + j] = det * inverse_yy, half_x * cov_xy / cov_xx
+        rows[SPREAD + j], rows[EXTREME + j] = det * inverse_yy, half_x * steep
         rows[QUAD_A + j] = cov_yy * inverse_det
         size = sx * sx + sy * sy + sz * sz
         wide = max(half_x, half_y) > clip
@@ -185,5 +192,6 @@ def form_ellipses(count: Any, lens: Any, limits: Any, rows: Any) -> None:
         turned = (norm > 0.0) & (norm * 0.0 == 0.0)
         rows[FAULT + j] = (0.0 if turned else 1.0) if size * 0.0 == 0.0 else 2.0
         dx, dy, dz = rows[POINT_X + j] - c0, rows[POINT_Y + j] - c1, rows[POINT_Z + j] - c2
-        length = 1.0 / np.sqrt(dx * dx + dy * dy + dz * dz)
+        squared = np.float32(dx * dx + dy * dy + dz * dz)
+        length = np.float64(np.float32(1.0) / np.sqrt(squared))
         rows[DIR_X + j], rows[DIR_Y + j], rows[DIR_Z + j] = dx * length, dy * length, dz * length

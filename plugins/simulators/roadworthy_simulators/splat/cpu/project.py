@@ -203,6 +203,7 @@ def _project_chunk(
     stop = min(start + CHUNK, scene.means.shape[0])
     tiles_x = (lens.width + TILE_X - 1) // TILE_X
     flat_colors = scene.colors.reshape(-1)
+    flat_means, flat_scales = scene.means.reshape(-1), scene.scales.reshape(-1)
     visible = start
     slot, slot_end = slot_base[chunk], slot_base[chunk + 1]
     wanted = 0
@@ -210,7 +211,7 @@ def _project_chunk(
     for batch in range(start, stop, BATCH):
         count = np.uint64(min(BATCH, stop - batch))
         ellipse.find_visible(
-            np.uint64(batch), count, scene.means, scene.scales, scene.opacities, lens, limits, rows
+            np.uint64(batch), count, flat_means, flat_scales, scene.opacities, lens, limits, rows
         )
         n = 0
         for j in range(count):
