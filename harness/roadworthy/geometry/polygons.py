@@ -17,15 +17,19 @@ from numpy.typing import NDArray
 from .orientation import side_of
 
 __all__ = [
+    "FULL",
     "PolygonIndex",
     "build_polygon_index",
+    "edges_contain",
     "entry_contains",
     "grid_cell",
     "point_in_ring",
     "polygons_at",
 ]
 
-_FULL = 4
+FULL = 4
+"""Ray of an entry whose polygon covers the whole cell."""
+
 _MAX_CELLS = 4_000_000
 
 
@@ -101,23 +105,30 @@ def grid_cell(index: PolygonIndex, x: float, y: float) -> int:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def entry_contains(index: PolygonIndex, entry: int, x: float, y: float) -> bool:
-    """Whether the polygon of an entry strictly contains a point that lies in the entry's cell.
+def edges_contain(
+    vertices: NDArray[np.float64],
+    follower: NDArray[np.int32],
+    edge: NDArray[np.int32],
+    first: int,
+    last: int,
+    ray: int,
+    x: float,
+    y: float,
+) -> bool:
+    """Whether a ray from a point crosses an odd number of edges, and none holds the point.
 
     Args:
-        index: the polygons.
-        entry: position between start[cell] and start[cell + 1], cell = grid_cell(index, x, y).
+        vertices, follower, edge: as in `PolygonIndex`.
+        first, last: edge[first:last] are those of one polygon that the ray can meet.
+        ray: 0..3, as in `PolygonIndex`.
         x, y: the point [m].
     """
-    ray = index.ray[entry]
-    if ray == _FULL:
-        return True
     inside = False
-    for k in range(index.edge_start[entry], index.edge_start[entry + 1]):
-        i = index.edge[k]
-        j = index.follower[i]
-        ax, ay = index.vertices[i, 0], index.vertices[i, 1]
-        bx, by = index.vertices[j, 0], index.vertices[j, 1]
+    for k in range(first, last):
+        i = edge[k]
+        j = follower[i]
+        ax, ay = vertices[i, 0], vertices[i, 1]
+        bx, by = vertices[j, 0], vertices[j, 1]
         if (ax == x and ay == y) or (bx == x and by == y):
             return False
         if ray < 2:
@@ -138,6 +149,25 @@ def entry_contains(index: PolygonIndex, entry: int, x: float, y: float) -> bool:
         elif ax == x and bx == x and min(ay, by) <= y <= max(ay, by):
             return False
     return inside
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def entry_contains(index: PolygonIndex, entry: int, x: float, y: float) -> bool:
+    """Whether the polygon of an entry strictly contains a point that lies in the entry's cell.
+
+    Kernels that ask often read the index's arrays into locals once, test for `FULL` themselves,
+    and call `edges_contain`: passing an index costs more than most answers.
+
+    Args:
+        index: the polygons.
+        entry: position between start[cell] and start[cell + 1], cell = grid_cell(index, x, y).
+        x, y: the point [m].
+    """
+    ray = index.ray[entry]
+    if ray == FULL:
+        return True
+    first, last = index.edge_start[entry], index.edge_start[entry + 1]
+    return edges_contain(index.vertices, index.follower, index.edge, first, last, ray, x, y)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -269,7 +299,7 @@ def _entries(
             known, inside = False, False
             y_low, y_high = (j0 + j) * cell - pad, (j0 + j + 1) * cell + pad
             for i in range(cols):
-                best_ray = _FULL
+                best_ray = FULL
                 if mark[j, i] == 0:
                     if not known:
                         cx, cy = x0 + (i0 + i + 0.5) * cell, y0 + (j0 + j + 0.5) * cell
@@ -315,7 +345,7 @@ def _entries(
                         ):
                             edges[edges_count] = base + k
                             edges_count += 1
-                elif best_ray < _FULL:
+                elif best_ray < FULL:
                     for q in range(col_start[i], col_start[i + 1]):
                         k = col_edge[q]
                         if (best_ray == 2 and yh[k] >= y_low) or (
