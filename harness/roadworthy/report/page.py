@@ -16,7 +16,7 @@ from roadworthy.report.replays import Replays
 from roadworthy.report.verdicts import Verdicts
 from roadworthy.report.view import View
 
-__all__ = ["page_of"]
+__all__ = ["asset", "page_of", "policy"]
 
 _STYLES = ("base.css", "parts.css", "player.css")
 _SCRIPTS = (
@@ -51,7 +51,7 @@ def page_of(
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: _asset("templates", name)),
+        loader=jinja2.FunctionLoader(lambda name: asset("templates", name)),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -59,11 +59,11 @@ def page_of(
     )
     environment.filters["value"] = format_value
     environment.filters["breakable"] = _breakable
-    style = "\n".join(_asset("assets", name) for name in _STYLES)
-    script = "\n".join(_asset("assets", name) for name in _SCRIPTS)
+    style = "\n".join(asset("assets", name) for name in _STYLES)
+    script = "\n".join(asset("assets", name) for name in _SCRIPTS)
     return environment.get_template("page.html").render(
         view=view,
-        policy=_policy(style, script),
+        policy=policy(style, script),
         style=Markup(style),
         script=Markup(script),
         data=Markup(inert_json(payload_of(view, replays.by_case))),
@@ -82,12 +82,13 @@ def _breakable(name: str) -> Markup:
     return Markup(escaped.replace(".", ".<wbr>").replace("_", "_<wbr>"))
 
 
-def _asset(folder: str, name: str) -> str:
+def asset(folder: str, name: str) -> str:
+    """The text of a file in `assets` or `templates`."""
     path = resources.files("roadworthy.report") / folder / name
     return path.read_text(encoding="utf-8")
 
 
-def _policy(style: str, script: str) -> str:
+def policy(style: str, script: str) -> str:
     """Content-Security-Policy: this style and this script, and nothing from anywhere."""
     return "; ".join(
         [

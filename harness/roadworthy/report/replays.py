@@ -16,7 +16,7 @@ from roadworthy.report.packing import Field, pack, quantise
 from roadworthy.report.view import Case, View
 from roadworthy.scenario import AgentKind, SignalState
 
-__all__ = ["Replays", "encode_replays"]
+__all__ = ["Replays", "encode_replay", "encode_replays"]
 
 BUDGET = 11_500_000
 """Bytes of the page that replays may take; they end below 15 MB with everything else."""
@@ -127,7 +127,7 @@ def _encode_case(
             events = [e for found in result.record.events.values() for e in found]
             named = {e["agent"] for e in events if isinstance(e.get("agent"), int)}
             crop = crops[replay.map_hash]
-            packed.append(_encode(replay, crop, named))
+            packed.append(encode_replay(replay, crop, named))
             grown += crop.cover(replay.ego[:, :2])
             map_hash = replay.map_hash
         except (RunError, ValueError, IndexError) as error:
@@ -136,7 +136,14 @@ def _encode_case(
     return packed, map_hash, grown
 
 
-def _encode(replay: Replay, crop: MapCrop, named: set[int]) -> list[str]:
+def encode_replay(replay: Replay, crop: MapCrop, named: set[int]) -> list[str]:
+    """The blobs of one drive: the ego's, the others', and the log's.
+
+    Args:
+        replay: what happened.
+        crop: its map, which gives the page's origin.
+        named: agents to keep even if they stay far away.
+    """
     origin = crop.origin
     drive = _poses("ego", replay.ego, origin, _POSITION)
     drive["speed"] = quantise(replay.ego[:, 3], _SPEED, 1)

@@ -1,0 +1,214 @@
+"""Finds out which source reads what a user named.
+
+A source that reads files may offer a class method
+
+    def recognises(cls, path: Path) -> bool
+
+which says, from names and at most a few bytes, whether `path` (a file or a folder) is one
+thing of its format: a log, a scenario file, a map, a store. It reads with the option `path`.
+Saying yes promises an attempt, not success: a damaged file is better recognised, and then
+refused with a reason, than passed over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadworthy.admission import admit
+from roadworthy.errors import (
+    DataError,
+    PluginError,
+    RoadworthyError,
+    ScenarioError,
+    SuiteError,
+    did_you_mean,
+)
+from roadworthy.plugins import Entry, FactorySpec, Registry, registry
+from roadworthy.scenario import Rejected, Scenario
+from roadworthy.suite import PluginConfig, load_suite
+
+__all__ = ["LeftOut", "find_sources", "read_scenes"]
+
+_DEEPEST = 12
+_PAPERS = ("README", "LICENSE", "LICENCE", "COPYING", "CITATION")
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Files that no source reads, or a source of a suite that cannot be read.
+
+    Attributes:
+        path: the file, the folder of such files, or what the suite names.
+        reason: in words.
+    """
+
+    path: str
+    reason: str
+
+
+def find_sources(
+    subject: str, options: Mapping[str, Any], data: Path | None
+) -> Iterator[FactorySpec | LeftOut]:
+    """The sources that read what was named, in the order of names below a folder.
+
+    Args:
+        subject: a registered source or the address of one, a suite, or a file or folder.
+        options: for the sources.
+        data: where a path is looked for that is not found here.
+
+    Raises:
+        RoadworthyError: nothing of that name, or a suite that cannot be used.
+    """
+    plugins = registry()
+    path = _located(subject, data)
+    if subject in plugins.names("sources") or (":" in subject and path is None):
+        yield _named(subject, options, data, plugins)
+    elif path is None:
+        raise DataError(
+            f"{subject}: no source, suite, file or folder of that name",
+            hint=did_you_mean(subject, plugins.names("sources"))
+            + " A folder of data is looked for here, and in --data DIR or ROADWORTHY_DATA.",
+        )
+    elif path.suffix == ".toml":
+        yield from _of_suite(path, options, data, plugins)
+    else:
+        yield from _Walk(options, plugins).below(path)
+
+
+def read_scenes(spec: FactorySpec) -> Iterator[Scenario | Rejected]:
+    """A source's scenes, admitted. What goes wrong is the last scene, `Rejected`.
+
+    Raises:
+        PluginError: the source cannot be made with its options.
+    """
+    try:
+        for scene in spec.build().scenarios():
+            if isinstance(scene, Scenario):
+                try:
+                    yield admit(scene)
+                except ScenarioError as error:
+                    yield _rejected(scene.id, scene.source, error)
+            else:
+                yield scene
+    except PluginError:
+        raise
+    except Exception as error:  # a source is a plugin and may raise anything
+        name = Path(str(spec.options.get("path", spec.entry.name))).name
+        yield _rejected(name, spec.entry.name, error)
+
+
+def _rejected(name: str, source: str, error: Exception) -> Rejected:
+    known = isinstance(error, RoadworthyError)
+    reason = str(error) if known else f"the source stopped with {type(error).__name__}: {error}"
+    return Rejected(name, source, type(error).__name__, reason)
+
+
+def _located(name: str, data: Path | None) -> Path | None:
+    for path in (Path(name), *([data / name] if data else [])):
+        if path.exists():
+            return path
+    return None
+
+
+def _named(
+    name: str, options: Mapping[str, Any], data: Path | None, plugins: Registry
+) -> FactorySpec:
+    entry = plugins.resolve("sources", name)
+    given = dict(options)
+    if isinstance(given.get("path"), str):
+        given["path"] = str(_located(given["path"], data) or given["path"])
+    return FactorySpec("sources", entry.spec, given, name)
+
+
+def _of_suite(
+    path: Path, options: Mapping[str, Any], data: Path | None, plugins: Registry
+) -> Iterator[FactorySpec | LeftOut]:
+    for config in load_suite(path).sources:
+        found = _suite_path(config, data, path.parent)
+        if isinstance(found, LeftOut):
+            yield found
+            continue
+        entry = plugins.resolve("sources", config.name, base=path.parent)
+        yield FactorySpec("sources", entry.spec, {**config.options, **found, **options}, str(path))
+
+
+def _suite_path(config: PluginConfig, data: Path | None, home: Path) -> dict[str, str] | LeftOut:
+    """The option `path` as the runner would find it."""
+    path = config.options.get("path")
+    if not isinstance(path, str):
+        return {}
+    for base in [*([data] if data else []), home]:
+        if (base / path).exists():
+            return {"path": str((base / path).resolve())}
+    if config.optional:
+        return LeftOut(path, f"the optional source {config.label!r} is not there")
+    raise SuiteError(
+        f"{config.where}.path = {path!r}: not found",
+        hint="Name the folder that holds it with --data DIR or ROADWORTHY_DATA.",
+    )
+
+
+class _Walk:
+    """Asks every source about files and folders."""
+
+    def __init__(self, options: Mapping[str, Any], plugins: Registry) -> None:
+        self._options = options
+        self._asked: list[tuple[Entry, Any]] = []
+        for entry in plugins.entries:
+            if entry.kind != "sources":
+                continue
+            try:
+                recognises = getattr(entry.load(), "recognises", None)
+            except PluginError:  # a source that needs what is not installed reads nothing
+                continue
+            if callable(recognises):
+                self._asked.append((entry, recognises))
+
+    def below(self, path: Path, depth: int = 0) -> Iterator[FactorySpec | LeftOut]:
+        specs = self._specs(path)
+        if specs:
+            yield from specs
+            return
+        if not path.is_dir():
+            yield LeftOut(str(path), "no source reads this format")
+            return
+        if depth > _DEEPEST:
+            yield LeftOut(str(path), f"more than {_DEEPEST} folders deep")
+            return
+        others = []
+        try:
+            children = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError as error:
+            yield LeftOut(str(path), f"cannot be read ({error.strerror})")
+            return
+        for child in children:
+            if child.name.startswith(".") or (child.is_symlink() and child.is_dir()):
+                continue
+            if child.is_dir():
+                yield from self.below(Path(child.path), depth + 1)
+                continue
+            specs = self._specs(Path(child.path))
+            yield from specs
+            if not specs and not child.name.upper().startswith(_PAPERS):
+                others.append(child.name)
+        if others:
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+            yield LeftOut(str(path), f"no source reads {', '.join(others[:3])}{more}")
+
+    def _specs(self, path: Path) -> list[FactorySpec]:
+        found = []
+        for entry, recognises in self._asked:
+            try:
+                yes = recognises(path)
+            except Exception as error:  # a plugin may raise anything
+                raise PluginError(
+                    f"source {entry.name!r} failed to say whether it reads {path}: {error}"
+                ) from error
+            if yes:
+                options = {"path": str(path), **self._options}
+                found.append(FactorySpec("sources", entry.spec, options, str(path)))
+        return found
