@@ -59,7 +59,8 @@ def find_visible(
     """Projects means, and marks those whose ellipse may meet the image.
 
     `means` and `scales` are flat: the stride of a 2-D array is not known when this is compiled,
-    and vector code needs it. Row INSIDE is 1 for those, 0 for others, 2 where the mean or opacity is no usable number.
+    and vector code needs it. Row INSIDE is 1 for those, 0 for others, 2 where the mean or the
+    opacity is no usable number.
     """
     m = lens.world_to_camera
     m00, m01, m02, m03 = m[0, 0], m[0, 1], m[0, 2], m[0, 3]
