@@ -6,6 +6,7 @@ a suite, or a file or folder, whose format the sources recognise.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -250,30 +251,29 @@ def _find(subject: str, name: str | None, options: Sequence[str], data: Path | N
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Everything, tab-separated; for a person at a terminal, what fits into a line."""
+    brief = sys.stdout.isatty()
+    tail = ("not scored on",) if brief else ("scored on", "tags", "refused")
+    columns = ("source", "scenario", "seconds", "agents", "traffic", "map", *tail)
     table = []
     for row in rows:
         cells: list[object] = [row["source"], row["id"]]
         if row["refused"]:
-            cells += ["", "", "", "", "", "", row["refused"]]
-        else:
-            good = [name for name, fit in row["scored_on"].items() if fit]
-            cells += [
-                f"{row['seconds']:.1f}",
-                sum(row["agents"].values()),
-                row["traffic"],
-                ", ".join(f"{layer} {count}" for layer, count in row["layers"].items()),
-                ", ".join(good),
-                ", ".join(row["tags"]),
-                "",
+            cells += [""] * (len(columns) - 3) + [
+                f"refused: {row['refused']}" if brief else row["refused"]
             ]
+        else:
+            scored, layers = row["scored_on"].items(), row["layers"].items()
+            cells += [f"{row['seconds']:.1f}", sum(row["agents"].values()), row["traffic"]]
+            if brief:
+                cells.append(", ".join(name for name, _ in layers))
+                cells.append(", ".join(name for name, fit in scored if not fit))
+            else:
+                cells.append(", ".join(f"{name} {count}" for name, count in layers))
+                cells.append(", ".join(name for name, fit in scored if fit))
+                cells += [", ".join(row["tags"]), ""]
         table.append([_clean(str(cell)) for cell in cells])
-    print_table(
-        "Scenarios",
-        ("source", "scenario", "seconds", "agents", "traffic", "map", "scored on", "tags",
-         "refused"),
-        table,
-        right=("seconds", "agents"),
-    )  # fmt: skip
+    print_table("Scenarios", columns, table, right=("seconds", "agents"))
 
 
 def _say_left_out(found: LeftOut) -> None:
