@@ -195,8 +195,12 @@ def _mark_boundary(
     i0: int,
     j0: int,
     mark: NDArray[np.uint8],
+    span: NDArray[np.int64],
 ) -> None:
-    """Set mark[j, i] on every cell within rounding of the ring's boundary."""
+    """Set mark[j, i] on every cell within rounding of the ring's boundary.
+
+    Row j has marks from column span[j, 0] to span[j, 1].
+    """
     pad = 1e-6 * cell
     rows, cols = mark.shape
     n = ring.shape[0]
@@ -221,6 +225,7 @@ def _mark_boundary(
             right = min(cols - 1, int(np.floor((max(xa, xb) + pad) / cell)) - i0)
             for i in range(left, right + 1):
                 mark[j, i] = 1
+            span[j, 0], span[j, 1] = min(span[j, 0], left), max(span[j, 1], right)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -291,14 +296,15 @@ def _entries(
         i0, j0 = int(np.floor((xl.min() - pad) / cell)), int(np.floor((yl.min() - pad) / cell))
         cols = int(np.floor((xh.max() + pad) / cell)) - i0 + 1
         rows = int(np.floor((yh.max() + pad) / cell)) - j0 + 1
-        mark = np.zeros((rows, cols), np.uint8)
-        _mark_boundary(ring, x0, y0, cell, i0, j0, mark)
+        mark, span = np.zeros((rows, cols), np.uint8), np.empty((rows, 2), np.int64)
+        span[:, 0], span[:, 1] = cols, -1
+        _mark_boundary(ring, x0, y0, cell, i0, j0, mark, span)
         row_start, row_edge = _bucket(yl, yh, cell, j0, rows)
         col_start, col_edge = _bucket(xl, xh, cell, i0, cols)
         for j in range(rows):
             known, inside = False, False
             y_low, y_high = (j0 + j) * cell - pad, (j0 + j + 1) * cell + pad
-            for i in range(cols):
+            for i in range(span[j, 0], span[j, 1] + 1):
                 best_ray = FULL
                 if mark[j, i] == 0:
                     if not known:
@@ -309,20 +315,20 @@ def _entries(
                 else:
                     known = False
                     x_low, x_high = (i0 + i) * cell - pad, (i0 + i + 1) * cell + pad
-                    right, left, up, down = 0, 0, 0, 0
-                    for q in range(row_start[j], row_start[j + 1]):
-                        right += xh[row_edge[q]] >= x_low
-                        left += xl[row_edge[q]] <= x_high
-                    for q in range(col_start[i], col_start[i + 1]):
-                        up += yh[col_edge[q]] >= y_low
-                        down += yl[col_edge[q]] <= y_high
-                    best, best_ray = right, 0
-                    if left < best:
-                        best, best_ray = left, 1
-                    if up < best:
-                        best, best_ray = up, 2
-                    if down < best:
-                        best, best_ray = down, 3
+                    # Of the two strips through the cell, the one that fewer edges overlap.
+                    ahead, behind = 0, 0
+                    in_row = row_start[j + 1] - row_start[j]
+                    if in_row <= col_start[i + 1] - col_start[i]:
+                        for q in range(row_start[j], row_start[j + 1]):
+                            ahead += xh[row_edge[q]] >= x_low
+                            behind += xl[row_edge[q]] <= x_high
+                        best_ray = 0 if ahead <= behind else 1
+                    else:
+                        for q in range(col_start[i], col_start[i + 1]):
+                            ahead += yh[col_edge[q]] >= y_low
+                            behind += yl[col_edge[q]] <= y_high
+                        best_ray = 2 if ahead <= behind else 3
+                    best = min(ahead, behind)
                     if edges_count + best > edges_capacity:
                         edges_capacity = 2 * (edges_count + best)
                         edges = _grown_i32(edges, edges_capacity)

@@ -19,7 +19,7 @@ from .pdm.collision import CollisionKind, collisions, time_to_collision
 from .pdm.motion import make_motion
 from .pdm.scene import FAR, Agents, Scene, pack_scene
 
-__all__ = ["Conduct", "Contact", "conduct", "scenes"]
+__all__ = ["Conduct", "Contact", "conduct", "driven_areas", "driven_states", "scenes"]
 
 _NON_DRIVABLE = int(Area.NON_DRIVABLE)
 _BETWEEN_LANES_OR_OFF = int(Area.MULTIPLE_LANES | Area.NON_DRIVABLE)
@@ -73,6 +73,11 @@ def _agents(rollouts: RolloutBatch, row: int) -> Agents:
     return Agents(turned[0], turned[1], turned[2], turned[3], half[0], half[1], radius, static)
 
 
+def driven_states(rollouts: RolloutBatch, row: int) -> NDArray[np.float64]:
+    """The ego's states from step 0 on: [length + 1, 11]."""
+    return rollouts.ego[row, rollouts.now : rollouts.now + int(rollouts.length[row]) + 1]
+
+
 @once_per_batch
 def scenes(rollouts: RolloutBatch) -> tuple[Scene, ...]:
     """What each ego drove in, for the PDM kernels; frame 0 of the agents is step 0.
@@ -89,19 +94,49 @@ def scenes(rollouts: RolloutBatch) -> tuple[Scene, ...]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _flags(
+    scene: Scene, states: NDArray[np.float64], vehicle: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    out = np.empty(states.shape[0], np.uint8)
+    area_flags(scene.areas, scene.on_route, make_motion(states, vehicle), out)
+    return out
+
+
+@once_per_batch
+def driven_areas(rollouts: RolloutBatch) -> tuple[NDArray[np.uint8], ...]:
+    """`Area` flags of each ego's driven steps: per rollout uint8 [length + 1].
+
+    Raises:
+        ValueError: a state, of the ego in a case without error or of a valid agent, that is not
+            finite.
+    """
+    out = []
+    vehicle = vehicles(rollouts)
+    for i, scene in enumerate(scenes(rollouts)):
+        states = driven_states(rollouts, i)
+        if rollouts.errors[i] is None and not np.isfinite(states).all():
+            name = rollouts.cases[i].scenario.id
+            raise ValueError(f"rollout of {name}: the ego's state is not finite")
+        out.append(_flags(scene, states, vehicle[i]))
+    return tuple(out)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _follow(
     scene: Scene,
     states: NDArray[np.float64],
     vehicle: NDArray[np.float64],
+    flags: NDArray[np.uint8],
     met: NDArray[np.int32],
     result: NDArray[np.int64],
 ) -> int:
-    """Flags, collisions and TTC of one rollout.
+    """Collisions and TTC of one rollout.
 
     Args:
         scene: the map and the agents.
         states: [T, 11] `EgoIndex`.
         vehicle: [6] `Vehicle.as_array()`.
+        flags: uint8 [T], `Area` flags.
         met: int32 [A, 4], overwritten: step, agent, `CollisionKind` and fault of the first
             contact with each agent met.
         result: int64 [3], overwritten: first step off the drivable area, first step that fails
@@ -111,9 +146,7 @@ def _follow(
         How many rows of `met` were written.
     """
     steps, count = states.shape[0], scene.agents.radius.shape[0]
-    motion = make_motion(states, vehicle)
-    flags, ignored = np.empty(steps, np.uint8), np.empty(count, np.bool_)
-    area_flags(scene.areas, scene.on_route, motion, flags)
+    motion, ignored = make_motion(states, vehicle), np.empty(count, np.bool_)
     result[:] = -1
     for t in range(steps):
         if flags[t] & _NON_DRIVABLE:
@@ -185,18 +218,15 @@ def conduct(rollouts: RolloutBatch) -> tuple[Conduct, ...]:
     """What each ego did on its driven steps, by the PDM Score's kernels.
 
     Raises:
-        ValueError: a state, of the ego or of a valid agent, that is not finite.
+        ValueError: as `driven_areas`.
     """
     out = []
     vehicle = vehicles(rollouts)
     for i, scene in enumerate(scenes(rollouts)):
-        states = rollouts.ego[i, rollouts.now : rollouts.now + int(rollouts.length[i]) + 1]
-        if not np.isfinite(states).all():
-            name = rollouts.cases[i].scenario.id
-            raise ValueError(f"rollout of {name}: the ego's state is not finite")
+        states, flags = driven_states(rollouts, i), driven_areas(rollouts)[i]
         met = np.empty((len(scene.agents.radius), 4), np.int32)
         result = np.empty(3, np.int64)
-        rows = met[: _follow(scene, states, vehicle[i], met, result)].tolist()
+        rows = met[: _follow(scene, states, vehicle[i], flags, met, result)].tolist()
         contacts = tuple(Contact(t, a, CollisionKind(k), bool(f)) for t, a, k, f in rows)
         out.append(Conduct(contacts, *result.tolist()))
     return tuple(out)

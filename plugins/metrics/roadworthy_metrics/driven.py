@@ -15,7 +15,7 @@ from roadworthy.rollout import RolloutBatch
 from roadworthy.scenario import DT, SignalState
 
 from .batch import once_per_batch
-from .contacts import scenes
+from .contacts import driven_areas, driven_states, scenes
 from .pdm.area import Area
 from .pdm.collision import CollisionKind
 from .pdm.comfort import history_states
@@ -77,11 +77,6 @@ def read_lights(rollouts: RolloutBatch, row: int) -> Lights | None:
     return pack_lights(red, np.concatenate(rings), offsets)
 
 
-def _states(rollouts: RolloutBatch, row: int) -> NDArray[np.float64]:
-    """The ego's states from step 0 on: [length + 1, 11]."""
-    return rollouts.ego[row, rollouts.now : rollouts.now + int(rollouts.length[row]) + 1]
-
-
 def _evaluate(rollouts: RolloutBatch, version: int) -> tuple[Evaluation | None, ...]:
     out: list[Evaluation | None] = []
     stamps = np.round(np.array(_HISTORY_ROWS) * DT * 1e6).astype(np.int64)
@@ -94,9 +89,8 @@ def _evaluate(rollouts: RolloutBatch, version: int) -> tuple[Evaluation | None, 
             history = history_states(rollouts.ego[i, _HISTORY_ROWS, :], stamps)
             lights = read_lights(rollouts, i)
             seen = scene if lights is None else scene._replace(lights=lights)
-        out.append(
-            evaluate(seen, _states(rollouts, i)[None], case.scenario.vehicle, version, history)
-        )
+        states, area = driven_states(rollouts, i)[None], driven_areas(rollouts)[i][None]
+        out.append(evaluate(seen, states, case.scenario.vehicle, version, history, area=area))
     return tuple(out)
 
 
@@ -138,7 +132,7 @@ def _scores_of_plans(rollouts: RolloutBatch, version: int) -> list[PlanScores | 
     return [
         None
         if rollouts.errors[i] is not None
-        else score_states(prepare(case.scenario, version), _states(rollouts, i)[None])
+        else score_states(prepare(case.scenario, version), driven_states(rollouts, i)[None])
         for i, case in enumerate(rollouts.cases)
     ]
 

@@ -1,8 +1,8 @@
-"""Road maps as the PDM kernels read them, packed once per map."""
+"""Road maps as the PDM kernels read them, packed once per map and process."""
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
+from collections import OrderedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ _AREAS = {
     AreaKind.INTERSECTION: PolygonKind.INTERSECTION,
     AreaKind.CARPARK: PolygonKind.CARPARK_AREA,
 }
-_maps: WeakKeyDictionary[RoadMap, MapAreas] = WeakKeyDictionary()
+_KEPT = 64
+_maps: OrderedDict[str, MapAreas] = OrderedDict()
 
 
 def lane_polygons(road: RoadMap) -> NDArray[np.int64]:
@@ -30,17 +31,26 @@ def lane_polygons(road: RoadMap) -> NDArray[np.int64]:
 def map_areas(road: RoadMap) -> MapAreas:
     """The map's polygons: lanes for cars in order, then areas without the crosswalks.
 
-    Kept as long as the map lives.
+    Equal maps (by `RoadMap.hash`) are packed once; the 64 used last are kept.
     """
-    if road not in _maps:
-        lanes = np.flatnonzero(road.lane_kind != LaneKind.BIKE).tolist()
-        areas = [k for k, kind in enumerate(road.area_kind.tolist()) if kind in _AREAS]
-        rings = [road.lane_polygon[k] for k in lanes] + [road.area_polygon[k] for k in areas]
-        kinds = [_LANES[LaneKind(road.lane_kind[k])] for k in lanes]
-        kinds += [_AREAS[AreaKind(road.area_kind[k])] for k in areas]
-        packed = Ragged.of(rings, 2)
-        _maps[road] = pack_map(packed.values, packed.offsets, np.array(kinds, np.int64))
-    return _maps[road]
+    packed = _maps.get(road.hash)
+    if packed is None:
+        packed = _maps[road.hash] = _pack(road)
+        if len(_maps) > _KEPT:
+            _maps.popitem(last=False)
+    else:
+        _maps.move_to_end(road.hash)
+    return packed
+
+
+def _pack(road: RoadMap) -> MapAreas:
+    lanes = np.flatnonzero(road.lane_kind != LaneKind.BIKE).tolist()
+    areas = [k for k, kind in enumerate(road.area_kind.tolist()) if kind in _AREAS]
+    rings = [road.lane_polygon[k] for k in lanes] + [road.area_polygon[k] for k in areas]
+    kinds = [_LANES[LaneKind(road.lane_kind[k])] for k in lanes]
+    kinds += [_AREAS[AreaKind(road.area_kind[k])] for k in areas]
+    packed = Ragged.of(rings, 2)
+    return pack_map(packed.values, packed.offsets, np.array(kinds, np.int64))
 
 
 def route_mask(road: RoadMap, route: Route) -> NDArray[np.bool_]:

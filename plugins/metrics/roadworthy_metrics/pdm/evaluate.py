@@ -69,6 +69,7 @@ def _evaluate(
     filters: ComfortFilters,
     version: int,
     judge_comfort: bool,
+    flagged: bool,
     value: NDArray[np.float64],
     progress: NDArray[np.float64],
     first_step: NDArray[np.int32],
@@ -83,7 +84,8 @@ def _evaluate(
     for p in range(states.shape[0]):
         motion = make_motion(states[p], vehicle)
         flags = area[p]
-        area_flags(scene.areas, scene.on_route, motion, flags)
+        if not flagged:
+            area_flags(scene.areas, scene.on_route, motion, flags)
         value[p] = 1.0
         first_step[p] = -1
         nc, step, who, how, count = collisions(motion, flags, scene.agents, ignored, events[p])
@@ -123,6 +125,7 @@ def evaluate(
     version: int,
     history: NDArray[np.float64] | None = None,
     events: bool = False,
+    area: NDArray[np.uint8] | None = None,
 ) -> Evaluation:
     """Score P trajectories in one scene (specification, sections 4 and 5).
 
@@ -139,6 +142,7 @@ def evaluate(
         history: [H, 11], ego states before them, for version 2's comfort. None leaves HC at 1,
             as NAVSIM scores a trajectory without history. Comfort of fewer than 4 samples is 1.
         events: also list every collision that was looked at.
+        area: uint8 [P, T], the trajectories' `Area` flags where they are known already.
 
     Raises:
         ValueError: shapes that do not fit, or numbers that are not finite.
@@ -163,14 +167,17 @@ def evaluate(
     first = np.empty((count, 7), np.int32)
     blame = np.empty((count, 3), np.int32)
     checks = np.empty((count, 6), np.bool_)
-    area = np.empty((count, length), np.uint8)
+    flagged = area is not None
+    flags = np.empty((count, length), np.uint8) if area is None else area
+    if flags.shape != (count, length):
+        raise ValueError(f"area has shape {flags.shape}, wanted {(count, length)}")
     room = length * scene.agents.x.shape[1] if events else 0
     seen = np.zeros((count, room, 3), np.int32)
     seen_counts = np.zeros(count, np.int32)
     _evaluate(
         scene, states, vehicle.as_array(), before, filters, version,
-        judge_comfort,
-        value, progress, first, blame, checks, area, seen, seen_counts,
+        judge_comfort, flagged,
+        value, progress, first, blame, checks, flags, seen, seen_counts,
     )  # fmt: skip
     rows = np.zeros((0, 4), np.int32)
     if events:
@@ -178,5 +185,5 @@ def evaluate(
             [np.insert(seen[p, : seen_counts[p]], 0, p, axis=1) for p in range(count)]
         ).astype(np.int32)
     return Evaluation(
-        value, progress, first, blame[:, 0], blame[:, 1], blame[:, 2], checks, area, rows
+        value, progress, first, blame[:, 0], blame[:, 1], blame[:, 2], checks, flags, rows
     )
