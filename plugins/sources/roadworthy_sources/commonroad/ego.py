@@ -27,6 +27,7 @@ _NEARLY = 0.9
 _MOVED = 2.0
 _HARDEST = 8.0
 _FARTHEST_SLIP = 0.5
+_MOST_TURN = 1.0
 _TRIES = 16
 
 
@@ -75,10 +76,15 @@ def choose_ego(document: Document, tracks: list[Track], road_map: RoadMap) -> Eg
     fit = [t for t in tracks if t.id in runs and runs[t.id][1] - runs[t.id][0] >= enough]
     graph = LaneGraph(road_map)
     found: list[tuple[int, Ego]] = []
+    spun = ""
     for track in sorted(fit, key=rank)[:_TRIES]:
         a, b = runs[track.id]
         vehicle = vehicle_of_box(float(track.size[0]), float(track.size[1]))
         poses = rear_axle_poses(track.state[a:b, : StateIndex.YAW + 1], vehicle)
+        turn = np.abs(np.diff(np.unwrap(poses[:, 2])))
+        if turn.max() > _MOST_TURN:
+            spun = f"; the car {track.id!r} turns by {turn.max():.2f} rad in one step"
+            continue
         route = graph.route(poses)
         if route is None:
             continue
@@ -91,7 +97,7 @@ def choose_ego(document: Document, tracks: list[Track], road_map: RoadMap) -> Eg
     if not found:
         raise DataError(
             f"{document.path}: none of the {min(len(fit), _TRIES)} cars that could be the ego "
-            "drives on a lane",
+            f"drives on a lane like a car{spun}",
             hint="Check that lanelets and obstacles are of one place and in one frame.",
         )
     return min(found, key=lambda item: item[0])[1]

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from log_writers import SPEED, STEPS, commonroad, obstacle, track
+from roadworthy.scenario import (
+    AgentKind,
+    AreaKind,
+    LaneKind,
+    Rejected,
+    Scenario,
+    SignalState,
+)
+from roadworthy.vehicle import EgoIndex
+from roadworthy_sources.commonroad import CommonRoad
+from roadworthy_sources.reading import xmltree
+from roadworthy_sources.reading.fitness import NO_DRIVABLE_AREA
+
+
+def written(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "street.xml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def read_one(path: Path) -> Scenario:
+    (scenario,) = CommonRoad(str(path)).scenarios()
+    assert isinstance(scenario, Scenario), scenario
+    return scenario
+
+
+def refused(path: Path) -> str:
+    (found,) = CommonRoad(str(path)).scenarios()
+    assert isinstance(found, Rejected), "was admitted"
+    return found.reason
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
+    return read_one(written(tmp_path_factory.mktemp("cr"), commonroad()))
+
+
+def test_the_car_nearest_to_the_planning_problem_drives(street: Scenario) -> None:
+    assert street.id == "TST_Street-1_1_T-1"
+    assert street.agents.id == ("2", "3")
+    assert street.agents.kind.tolist() == [AgentKind.VEHICLE, AgentKind.PEDESTRIAN]
+    middle = street.ego[:, 0] + street.vehicle.rear_axle_to_centre
+    np.testing.assert_allclose(middle, SPEED * 0.1 * np.arange(STEPS), atol=1e-6)
+    np.testing.assert_allclose(street.ego[:, EgoIndex.VX], SPEED, atol=1e-6)
+    assert any("'1' of the traffic drives as the ego" in note for note in street.repairs)
+    assert "real" in street.tags
+    assert "ego_from_traffic" in street.tags
+
+
+def test_map(street: Scenario) -> None:
+    index = {name: i for i, name in enumerate(street.map.lane_id)}
+    assert sorted(index) == ["100", "101", "102", "200", "201", "202"]
+    kinds = {name: street.map.lane_kind[i] for name, i in index.items()}
+    assert kinds["101"] == kinds["201"] == LaneKind.CONNECTOR
+    assert kinds["100"] == LaneKind.LANE
+    assert street.map.lane_left[index["100"]] == index["200"]
+    assert street.map.lane_right[index["200"]] == index["100"]
+    np.testing.assert_allclose(street.map.lane_speed_limit, 13.5)
+    assert (street.map.area_kind == AreaKind.DRIVABLE).sum() == 1
+    assert len(street.map.stop_line) == 2
+    np.testing.assert_allclose(street.map.stop_line[0][:, 0], 100.0)
+    assert NO_DRIVABLE_AREA not in street.tags
+
+
+def test_a_light_governs_the_ways_through_the_junction(street: Scenario) -> None:
+    names = [street.map.lane_id[lane] for lane in street.signals.lane]
+    assert names == ["101", "201"]
+    state = street.signals.state[0]
+    assert (state[:5] == SignalState.GREEN).all()  # the cycle begins at step 5
+    assert (state[5:25] == SignalState.RED).all()
+    assert (state[25:] == SignalState.GREEN).all()
+
+
+def test_solid_lines_are_not_crossed(tmp_path: Path) -> None:
+    text = commonroad().replace("<lineMarking>dashed", "<lineMarking>broad_solid")
+    scenario = read_one(written(tmp_path, text))
+    assert (scenario.map.lane_left == -1).all()
+    assert (scenario.map.lane_right == -1).all()
+
+
+def test_recorded_traffic_is_smoothed_and_simulated_is_not(tmp_path: Path) -> None:
+    noisy = track(0.0, 0.0)
+    noisy[:, 0] += np.random.default_rng(1).normal(0.0, 0.1, STEPS)
+    cars = [obstacle(1, noisy)]
+    real = read_one(written(tmp_path, commonroad(obstacles=cars)))
+    assert any("smoothed" in note for note in real.repairs)
+    assert np.abs(real.ego[:, EgoIndex.AX]).max() < 3.0
+    made = read_one(written(tmp_path, commonroad(obstacles=cars, tags="<simulated/>")))
+    assert "simulated_traffic" in made.tags
+    assert "real" not in made.tags
+    middle = made.ego[:, 0] + made.vehicle.rear_axle_to_centre
+    np.testing.assert_allclose(middle, noisy[:, 0], atol=1e-3)
+
+
+def test_gzip_and_latin_1(tmp_path: Path, street: Scenario) -> None:
+    path = tmp_path / "street.xml.gz"
+    path.write_bytes(gzip.compress(commonroad().encode()))
+    assert read_one(path).hash == street.hash
+    text = commonroad().replace('encoding="UTF-8"', 'encoding="ISO-8859-1"')
+    text = text.replace("written by hand", "Größe")
+    assert read_one(written(tmp_path, text.encode("latin-1"))).hash == street.hash
+
+
+def test_other_time_steps_are_resampled(tmp_path: Path) -> None:
+    cars = [obstacle(1, track(0.0, 0.0, 2.0 * SPEED, 31))]
+    scenario = read_one(written(tmp_path, commonroad(obstacles=cars, dt=0.2)))
+    assert scenario.steps == 61
+    np.testing.assert_allclose(scenario.ego[:, EgoIndex.VX], SPEED, rtol=0.01)
+
+
+def test_an_ego_that_touches_nobody_is_preferred(tmp_path: Path) -> None:
+    cars = [
+        obstacle(1, track(0.0, 0.0)),
+        obstacle(2, track(1.0, 2.0)),
+        obstacle(3, track(3.5, 30.0)),
+    ]
+    scenario = read_one(written(tmp_path, commonroad(obstacles=cars)))
+    assert scenario.agents.id == ("1", "2")
+    cars = cars[:2]
+    scenario = read_one(written(tmp_path, commonroad(obstacles=cars)))
+    assert any("touches another's" in note for note in scenario.repairs)
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"), [(20, "no car is seen for 2.5 s (the longest for 1.9 s"), (25, "2.4 s")]
+)
+def test_too_short(tmp_path: Path, steps: int, words: str) -> None:
+    assert words in refused(written(tmp_path, commonroad(steps)))
+
+
+def test_short_ones_say_so(tmp_path: Path) -> None:
+    scenario = read_one(written(tmp_path, commonroad(30)))
+    assert "short" in scenario.tags
+    assert scenario.horizon == 14
+
+
+def test_obstacles_without_exact_states_are_left_out(tmp_path: Path) -> None:
+    extra = (
+        '<dynamicObstacle id="50"><type>car</type><shape><circle><radius>1</radius></circle>'
+        "</shape>"
+        "<initialState><position><circle><radius>1</radius></circle></position></initialState>"
+        "</dynamicObstacle>"
+        '<staticObstacle id="51"><type>parkedVehicle</type><shape><polygon><point><x>-2</x>'
+        "<y>-1</y>"
+        "</point><point><x>2</x><y>-1</y></point><point><x>2</x><y>1</y></point></polygon></shape>"
+        "<initialState><position><point><x>30</x><y>-4</y></point></position><orientation>"
+        "<exact>0</exact></orientation></initialState></staticObstacle>"
+    )
+    scenario = read_one(written(tmp_path, commonroad(extra=extra)))
+    assert any("'50' dropped: it has no trajectory" in note for note in scenario.repairs)
+    parked = scenario.agents.id.index("51")
+    assert scenario.agents.valid[parked].all()
+    np.testing.assert_allclose(scenario.agents.size[parked, :2], [4.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("<?xml", "<?xml\x00", "not readable XML"),
+        ("</commonRoad>", "", "not readable XML"),
+        ("commonRoad ", "openRoad ", "not readable XML"),
+        ('commonRoadVersion="2020a"', 'commonRoadVersion="2017a"', "commonRoadVersion is '2017a'"),
+        ('timeStepSize="0.1"', 'timeStepSize="soon"', "timeStepSize is 'soon'"),
+        ('timeStepSize="0.1"', 'timeStepSize="-1"', "timeStepSize is -1"),
+        ('<lanelet id="101">', '<lanelet id="100">', "two lanelets have the id '100'"),
+        ('<lanelet id="101">', '<lanelet id="">', "attribute 'id'"),
+        ("<x>100.0000</x>", "<x>wide</x>", "is 'wide'"),
+        ("<x>100.0000</x>", "<x>nan</x>", "is 'nan'"),
+        ("<x>100.0000</x>", "<x>1e400</x>", "is '1e400'"),
+        ("<time><exact>1</exact>", "<time><exact>999999999</exact>", "time is 999999999"),
+        ("<time><exact>1</exact>", "<time><exact>-1</exact>", "time is -1"),
+        ('<dynamicObstacle id="2">', '<dynamicObstacle id="3">', "two tracks have the id '3'"),
+        ("<duration>20<", "<duration>x<", "duration"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, old: str, new: str, words: str) -> None:
+    assert words in refused(written(tmp_path, commonroad().replace(old, new)))
+
+
+def test_entities_are_refused(tmp_path: Path) -> None:
+    bomb = '<!DOCTYPE x [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;">]>'
+    file = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+    for declaration in (bomb, file):
+        text = commonroad().replace("?><commonRoad", f"?>{declaration}<commonRoad")
+        assert "declares a document type" in refused(written(tmp_path, text))
+    wide = commonroad().replace("?><commonRoad", f"?>{bomb}<commonRoad").encode("utf-16")
+    assert "not UTF-8" in refused(written(tmp_path, wide))
+
+
+def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xmltree, "MAX_BYTES", 1000)
+    assert "more than 1000 bytes" in refused(written(tmp_path, commonroad()))
+    packed = tmp_path / "bomb.xml.gz"
+    packed.write_bytes(gzip.compress(b" " * 1_000_000))
+    assert "bytes" in refused(packed)
+    packed.write_bytes(gzip.compress(b" " * 100)[:-9])
+    assert "gzip" in refused(packed)
+    monkeypatch.setattr(xmltree, "MAX_BYTES", 10**8)
+    monkeypatch.setattr(xmltree, "MAX_ELEMENTS", 10)
+    assert "more than 10 elements" in refused(written(tmp_path, commonroad()))
+
+
+def test_odd_maps_are_repaired_or_refused(tmp_path: Path) -> None:
+    crossing = commonroad().replace("<y>5.2500</y>", "<y>-5.2500</y>", 1)
+    assert any("crossed itself" in n for n in read_one(written(tmp_path, crossing)).repairs)
+    alone = commonroad().replace("<successor", "<nothing")
+    scenario = read_one(written(tmp_path, alone))
+    assert all(len(row) == 0 for row in scenario.map.lane_successors)
+    assert "no lane for cars" in refused(
+        written(tmp_path, commonroad().replace(">urban<", ">sidewalk<"))
+    )
+    cars = [obstacle(1, track(500.0, 0.0))]
+    assert "drives on a lane" in refused(written(tmp_path, commonroad(obstacles=cars)))
+    assert "no car is seen" in refused(written(tmp_path, commonroad(obstacles=[])))
+
+
+@pytest.mark.real_logs
+def test_every_recorded_file_loads(data_dir: Path) -> None:
+    found = list(CommonRoad(str(data_dir / "ngsim_commonroad")).scenarios())
+    assert len(found) == 69
+    for scenario in found:
+        assert isinstance(scenario, Scenario), scenario
+        assert "real" in scenario.tags
+        assert scenario.horizon >= 40
+        assert np.abs(scenario.ego[:, EgoIndex.AX]).max() < 8.0
+
+
+@pytest.mark.real_logs
+def test_simulated_traffic_on_real_streets(data_dir: Path) -> None:
+    found = list(CommonRoad(str(data_dir / "osm_map_scenarios")).scenarios())
+    assert len(found) == 31
+    bad = [scene for scene in found if isinstance(scene, Rejected)]
+    assert [scene.id for scene in bad] == ["DEU_BadEssen-3_1_T-1"]
+    assert "turns" in bad[0].reason
+    assert all("simulated_traffic" in s.tags for s in found if isinstance(s, Scenario))
+
+
+@pytest.mark.real_logs
+def test_maps_are_as_commonroad_io_reads_them(data_dir: Path, tmp_path: Path) -> None:
+    reader = pytest.importorskip("commonroad.common.file_reader", reason="needs commonroad-io")
+    for name in ("ngsim_commonroad/USA_Lanker-2_10_T-1", "osm_map_scenarios/DEU_Moabit-5_2_T-1"):
+        packed = data_dir / f"{name}.xml.gz"
+        plain = tmp_path / "plain.xml"
+        plain.write_bytes(gzip.decompress(packed.read_bytes()))
+        theirs, _ = reader.CommonRoadFileReader(str(plain)).open()
+        ours = read_one(packed)
+        lanelets = {str(x.lanelet_id): x for x in theirs.lanelet_network.lanelets}
+        assert set(ours.map.lane_id) == set(lanelets)
+        index = {key: i for i, key in enumerate(ours.map.lane_id)}
+        for key, lanelet in lanelets.items():
+            i = index[key]
+            got = {ours.map.lane_id[j] for j in ours.map.lane_successors[i]}
+            assert got == {str(j) for j in lanelet.successor}
+            area = abs(lanelet.polygon.shapely_object.area)
+            ring = ours.map.lane_polygon[i]
+            x, y = ring.T
+            mine = 0.5 * abs(x @ np.roll(y, 1) - y @ np.roll(x, 1))
+            assert mine == pytest.approx(area, rel=1e-3, abs=0.05)
+        assert len(theirs.dynamic_obstacles) == len(ours.agents) + 1
