@@ -17,12 +17,15 @@ from roadworthy.scenario import STATE_SIZE
 from roadworthy.scenario_store.records import MapRecord, SceneRecord
 from roadworthy.vehicle import EGO_STATE_SIZE
 
-__all__ = ["ALIGNMENT", "RAGGED", "Slot", "map_slots", "padded", "scene_slots"]
+__all__ = ["ALIGNMENT", "RAGGED", "TRACKS", "Slot", "map_slots", "padded", "scene_slots"]
 
 ALIGNMENT = 8
 
 RAGGED = ("lane_centreline", "lane_polygon", "lane_successors", "area_polygon")
 """The fields of a map that are `Ragged`: `<name>.values` and `<name>.offsets` in the layout."""
+
+TRACKS = ("kind", "size", "state", "valid", "reactive")
+"""The arrays of `Tracks`, in the order of its fields after the names."""
 
 _F8, _I8, _I1, _B1, _U1 = (np.dtype(t) for t in ("<f8", "<i8", "<i1", "?", "u1"))
 
@@ -82,6 +85,7 @@ def scene_slots(r: SceneRecord) -> tuple[Slot, ...]:
         Slot("agents.size", _F8, (r.agents, 3)),
         Slot("agents.state", _F8, (r.agents, r.steps, STATE_SIZE)),
         Slot("agents.valid", _B1, (r.agents, r.steps)),
+        Slot("agents.reactive", _B1, (r.agents,)),
         Slot("route.lanes", _I8, (r.route_lanes,)),
         Slot("route.centreline", _F8, (r.route_points, 3)),
         Slot("signals.lane", _I8, (r.signals,)),

@@ -26,6 +26,7 @@ from roadworthy.scenario_store.files import (
 from roadworthy.scenario_store.layout import (
     ALIGNMENT,
     RAGGED,
+    TRACKS,
     Slot,
     map_slots,
     padded,
@@ -189,9 +190,9 @@ class ScenarioStore:
         """
         where = f"{self.path}: scenario {record.id!r}"
         arrays = self._arrays(where, record.shard, record.offset, scene_slots(record))
-        flags = arrays["agents.valid"].view(np.uint8)
-        if flags.size and flags.max() > 1:
-            raise DataError(f"{where}: agents.valid holds {flags.max()}", hint=_AGAIN)
+        for name, array in arrays.items():
+            if array.dtype == np.bool_ and array.size and array.view(np.uint8).max() > 1:
+                raise DataError(f"{where}: {name} holds {array.view(np.uint8).max()}", hint=_AGAIN)
         try:
             vehicle = Vehicle(*record.vehicle)
             lineage = lineage_of(record.lineage)
@@ -204,7 +205,7 @@ class ScenarioStore:
             ego=arrays["ego"],
             agents=Tracks(
                 _names(f"{where}: agents.id", arrays["agents.id"], record.agents),
-                *(arrays[f"agents.{name}"] for name in ("kind", "size", "state", "valid")),
+                *(arrays[f"agents.{name}"] for name in TRACKS),
             ),
             route=Route(arrays["route.lanes"], arrays["route.centreline"]),
             signals=Signals(arrays["signals.lane"], arrays["signals.state"]),

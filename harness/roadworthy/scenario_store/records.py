@@ -147,10 +147,11 @@ def lineage_text(lineage: Lineage | None) -> str | None:
         return None
     fields = {name: getattr(lineage, name) for name in Lineage.__slots__}
     try:
-        text = json.dumps(fields, sort_keys=True)
+        text = json.dumps(fields)
+        same = json.dumps(json.loads(text), sort_keys=True) == json.dumps(fields, sort_keys=True)
     except (TypeError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    if json.dumps(json.loads(text), sort_keys=True) != text:
+    if not same:
         raise ValueError("its keys are not all strings")
     return text
 

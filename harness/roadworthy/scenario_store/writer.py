@@ -16,7 +16,7 @@ import numpy as np
 from roadworthy.errors import DataError
 from roadworthy.scenario import Rejected, RoadMap, Scenario
 from roadworthy.scenario_store.files import HEADER, INDEX, shard_name
-from roadworthy.scenario_store.layout import RAGGED, Slot, map_slots, padded, scene_slots
+from roadworthy.scenario_store.layout import RAGGED, TRACKS, Slot, map_slots, padded, scene_slots
 from roadworthy.scenario_store.records import (
     FORMAT,
     VERSION,
@@ -133,7 +133,7 @@ class StoreWriter:
         arrays = {
             "ego": scenario.ego,
             "agents.id": np.frombuffer(ids, np.uint8),
-            **{f"agents.{n}": getattr(agents, n) for n in ("kind", "size", "state", "valid")},
+            **{f"agents.{name}": getattr(agents, name) for name in TRACKS},
             **{f"route.{n}": getattr(route, n) for n in ("lanes", "centreline")},
             **{f"signals.{n}": getattr(signals, n) for n in ("lane", "state")},
         }
