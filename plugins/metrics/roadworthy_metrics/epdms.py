@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
-from roadworthy.dynamics.simulate import simulate_plans
+from roadworthy.dynamics.simulate import make_profile, track_step
+from roadworthy.dynamics.tracker import interpolate_plan, velocity_operator
 from roadworthy.rollout import RolloutBatch
 from roadworthy.scenario import DT
 from roadworthy.score import Column, MetricSpec, Scores
+from roadworthy.vehicle import EGO_STATE_SIZE
 
 from .driven import driven
 from .pdm.comfort import extended_comfort
@@ -32,36 +35,66 @@ def plan_agreement(rollouts: RolloutBatch, row: int) -> float:
         The share of pairs that agree; NaN where no two plans can be compared.
     """
     plans = rollouts.plans[row]
-    vehicle = rollouts.cases[row].scenario.vehicle
     steps = np.asarray(plans.step, np.int64)
     if len(steps) < 2:
         return float("nan")
     reach = min(_HORIZON, round(plans.poses.shape[1] * plans.dt / DT))
-    simulated: dict[int, NDArray[np.float64]] = {}
-
-    def states(k: int) -> NDArray[np.float64]:
-        if k not in simulated:
-            start = rollouts.ego[row, rollouts.now + int(steps[k])]
-            poses = plans.poses[k][None]
-            simulated[k] = simulate_plans(start, poses, plans.dt, vehicle, reach)
-        return simulated[k]
-
-    agree: list[float] = []
+    pairs: list[tuple[int, int]] = []
     last = -_APART
     for k in range(1, len(steps)):
         if steps[k] - last < _APART:
             continue
         near = np.flatnonzero((steps[:k] >= steps[k] - _APART) & (steps[:k] < steps[k]))
-        if len(near) == 0:
-            continue
-        before = int(near[0])
-        apart = int(steps[k] - steps[before])
-        if reach + 1 - apart < _SHORTEST:
-            continue
-        now, then = states(k), states(before)
-        agree.append(float(extended_comfort(now, then, apart * DT)[0][0]))
-        last = int(steps[k])
-    return float(np.mean(agree)) if agree else float("nan")
+        if len(near) and reach + 1 - (steps[k] - steps[near[0]]) >= _SHORTEST:
+            pairs.append((k, int(near[0])))
+            last = int(steps[k])
+    if not pairs:
+        return float("nan")
+    used, place = np.unique(pairs, return_inverse=True)
+    now, then = place.reshape(-1, 2).T
+    states = np.empty((len(used), reach + 1, EGO_STATE_SIZE))
+    _simulate_plans(
+        rollouts.ego[row, rollouts.now + steps[used]],
+        np.ascontiguousarray(plans.poses[used], np.float64),
+        float(plans.dt),
+        velocity_operator(reach),
+        rollouts.cases[row].scenario.vehicle.as_array(),
+        states,
+    )
+    apart = steps[used[now]] - steps[used[then]]
+    agree = np.empty(len(pairs))
+    for gap in np.unique(apart):
+        chosen = apart == gap
+        agree[chosen], _ = extended_comfort(states[now[chosen]], states[then[chosen]], gap * DT)
+    return float(agree.mean())
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _simulate_plans(
+    initial: NDArray[np.float64],
+    plans: NDArray[np.float64],
+    interval: float,
+    operator: NDArray[np.float64],
+    vehicle: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Simulate P plans from P states.
+
+    Args:
+        initial: [P, 11] (`EgoIndex`), world frame.
+        plans: [P, N, 3], poses in the ego frame of `initial` at interval, 2 interval, ...
+        interval: spacing of the poses [s].
+        operator: `velocity_operator(T - 1)`.
+        vehicle: [6] `Vehicle.as_array()`.
+        out: [P, T, 11], overwritten.
+    """
+    reference = np.empty((out.shape[1], 3))
+    for p in range(out.shape[0]):
+        interpolate_plan(initial[p, :3], plans[p], interval, reference)
+        profile = make_profile(reference, operator)
+        out[p, 0] = initial[p]
+        for t in range(out.shape[1] - 1):
+            track_step(out[p, t], profile, t, vehicle, out[p, t + 1])
 
 
 class EPDMS:
