@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from roadworthy.exit_codes import ExitCode
 from roadworthy.runner import resume, run_suite
 from roadworthy.store import read_run

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from roadworthy.rollout import Status
 from roadworthy.runner import run_suite
 from roadworthy.store import Run

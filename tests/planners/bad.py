@@ -8,7 +8,6 @@ import os
 import time
 
 import numpy as np
-
 from roadworthy import Brief, Observation, ObservationBatch, Trajectory, TrajectoryBatch
 
 FAIL_STEP = 10

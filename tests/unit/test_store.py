@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 
 import pytest
-
 from roadworthy.errors import RunError
 from roadworthy.rollout import Status
 from roadworthy.seeding import derive_seed

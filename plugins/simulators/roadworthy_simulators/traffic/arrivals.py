@@ -222,9 +222,9 @@ def _on_lane(lanes: Lanes, me: Records, l: int) -> None:
 def arrive(lanes: Lanes, b: Batch, s: int, a: int, row: int, check: bool) -> None:
     """Let an absent agent appear at its logged state, if the spot is free.
 
-    Static objects, and agents that are not reactive, replay their log. Vehicles and cyclists on a lane follow lanes; those that
-    stand at its side in the whole log, or off all lanes, are parked. Everyone else keeps to
-    the logged path.
+    Static objects, and agents that are not reactive, replay their log. Vehicles and cyclists on
+    a lane follow lanes; those that stand at its side in the whole log, or off all lanes, are
+    parked. Everyone else keeps to the logged path.
 
     Args:
         lanes, b: the lanes and the batch, which is changed.
