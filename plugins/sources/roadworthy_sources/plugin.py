@@ -13,6 +13,7 @@ def roadworthy_sources() -> Mapping[str, str]:
         "argoverse2": "roadworthy_sources.argoverse2:Argoverse2",
         "commonroad": "roadworthy_sources.commonroad:CommonRoad",
         "procedural": "roadworthy_sources.procedural:Procedural",
+        "towns": "roadworthy_sources.towns:Towns",
         "scenarionet": "roadworthy_sources.scenarionet:ScenarioNet",
         "lanelet2": "roadworthy_sources.lanelet2:Lanelet2",
         "store": "roadworthy_sources.stored:Stored",

@@ -1,0 +1,296 @@
+"""Scenarios cut out of a log: one per ego that drove well, with those around it."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from roadworthy.scenario import (
+    DT,
+    HISTORY,
+    AgentKind,
+    Route,
+    Scenario,
+    Signals,
+    StateIndex,
+    Tracks,
+)
+from roadworthy.vehicle import EGO_STATE_SIZE, PACIFICA, EgoIndex
+
+from roadworthy_sources.towns import exact
+from roadworthy_sources.towns.contacts import first_contact
+from roadworthy_sources.towns.log import BEFORE, STEPS, WARM, Log
+from roadworthy_sources.towns.town import Town
+
+__all__ = ["FEATURES", "MAX_AGENTS", "Drive", "cut", "drives", "features", "judge"]
+
+Array = NDArray[np.float64]
+
+MAX_AGENTS = 32
+_NEAR = 75.0
+_MARGIN = 0.05
+_LEAST_PROGRESS = 12.0
+_HARDEST = {"common": 4.2, "rare": 8.2}
+_PARKED_COUNTS = 1.6
+_SIGNALS_NEAR = 120.0
+_AHEAD = 120.0
+_BEHIND = 30.0
+_CROWDED = 10.0
+FEATURES = (
+    "straight", "curve", "merge", "four_way", "t_junction", "roundabout", "crosswalk", "signals",
+    "unprotected_left", "left_turn", "right_turn", "lane_change", "parked_cars", "pedestrians",
+)  # fmt: skip
+"""What an ego may meet on its drive."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drive:
+    """One vehicle's drive through a log, as an ego's.
+
+    Attributes:
+        agent: its number in the log.
+        ego: [T, 11] states, rear axle.
+        chain: lanes that it follows, in order.
+        others: numbers of those who are in its scenario.
+    """
+
+    agent: int
+    ego: Array
+    chain: tuple[int, ...]
+    others: tuple[int, ...]
+
+
+def _ego_states(log: Log, agent: int) -> Array:
+    """States [T, 11] of a vehicle whose box centre follows the logged track.
+
+    Its rear axle follows the same path, `rear_axle_to_centre` behind; velocities are derivatives
+    of positions (Savitzky and Golay over 0.7 s).
+    """
+    track = log.state[agent]
+    back = PACIFICA.rear_axle_to_centre
+    first = track[0]
+    c, s = exact.cos_sin(first[StateIndex.YAW])
+    lead = first[:2] - 3.0 * np.array([float(c), float(s)])
+    line = np.concatenate([lead[None], track[:, :2]])
+    hop = np.diff(line, axis=0)
+    walked = np.concatenate([[0.0], np.cumsum(exact.length(hop[:, 0], hop[:, 1]))])
+    at = walked[1:] - back
+    keep = np.concatenate([[True], np.diff(walked) > 1e-9])
+    x = np.interp(at, walked[keep], line[keep, 0])
+    y = np.interp(at, walked[keep], line[keep, 1])
+    dx, dy = track[:, 0] - x, track[:, 1] - y
+    yaw = exact.unwrapped(exact.angle(dx, dy))
+    span = slice(WARM - BEFORE + 1, WARM + STEPS + BEFORE - 1)
+    pose = np.stack([x, y, yaw], axis=1)[span]
+    velocity, acceleration = exact.slope(pose, 1, DT), exact.slope(pose, 2, DT)
+    pose = pose[3:-3]
+    out = np.zeros((STEPS, EGO_STATE_SIZE))
+    c, s = exact.cos_sin(pose[:, 2])
+    out[:, : EgoIndex.VX] = pose
+    out[:, EgoIndex.VX] = c * velocity[:, 0] + s * velocity[:, 1]
+    out[:, EgoIndex.VY] = c * velocity[:, 1] - s * velocity[:, 0]
+    out[:, EgoIndex.AX] = c * acceleration[:, 0] + s * acceleration[:, 1]
+    out[:, EgoIndex.AY] = c * acceleration[:, 1] - s * acceleration[:, 0]
+    out[:, EgoIndex.YAW_RATE] = velocity[:, 2]
+    out[:, EgoIndex.YAW_ACCEL] = acceleration[:, 2]
+    wheel = PACIFICA.wheelbase * velocity[:, 2] / np.maximum(out[:, EgoIndex.VX], 1.0)
+    steer = exact.angle(np.ones(STEPS), wheel)
+    out[:, EgoIndex.STEER] = steer
+    out[1:-1, EgoIndex.STEER_RATE] = (steer[2:] - steer[:-2]) / (2.0 * DT)
+    out[:, : EgoIndex.YAW] = exact.rounded(out[:, : EgoIndex.YAW])
+    out[:, EgoIndex.YAW :] = exact.rounded(out[:, EgoIndex.YAW :], exact.ANGLE_GRID)
+    return out
+
+
+def _chain(log: Log, agent: int) -> tuple[int, ...]:
+    """Lanes followed while the scenario runs, or () where not always on one."""
+    lanes = log.lane[agent, WARM : WARM + STEPS]
+    if (lanes < 0).any():
+        return ()
+    keep = np.concatenate([[True], np.diff(lanes) != 0])
+    return tuple(int(lane) for lane in lanes[keep])
+
+
+def _connected(town: Town, chain: tuple[int, ...]) -> bool:
+    graph = town.graph
+    return all(
+        b in graph.successors[a] or b in graph.neighbours(a) for a, b in itertools.pairwise(chain)
+    )
+
+
+def drives(log: Log) -> list[int]:
+    """Vehicles that may be egos: they follow lanes all the time and get somewhere."""
+    out = []
+    span = slice(WARM, WARM + STEPS)
+    for a, person in enumerate(log.crowd.people):
+        if not person.ego or not log.present[a].all():
+            continue
+        track = log.state[a, span]
+        way = track[-1, :2] - track[0, :2]
+        if float(exact.length(way[0], way[1])) < _LEAST_PROGRESS:
+            continue
+        chain = _chain(log, a)
+        if chain and _connected(log.town, chain) and len(set(chain)) == len(chain):
+            out.append(a)
+    return out
+
+
+def _others(log: Log, agent: int) -> tuple[int, ...]:
+    """Those nearest to the ego at any time; parked cars count as further away than they are."""
+    span = slice(WARM, WARM + STEPS)
+    gap = log.state[:, span, :2] - log.state[agent, span, :2]
+    far = np.sqrt(gap[..., 0] * gap[..., 0] + gap[..., 1] * gap[..., 1])
+    far = np.where(log.present[:, span], far, np.inf).min(axis=1)
+    stands = log.cast.path_of >= 0
+    stands &= log.cast.agents["kind"] != AgentKind.PEDESTRIAN
+    rank = np.where(stands, far * _PARKED_COUNTS, far)
+    rank[agent] = np.inf
+    order = np.argsort(rank, kind="stable")[:MAX_AGENTS]
+    return tuple(sorted(int(a) for a in order if far[a] < _NEAR))
+
+
+def ego_track(ego: Array) -> Array:
+    """Box centre states [T, 5] of ego states [T, 11]."""
+    c, s = exact.cos_sin(ego[:, EgoIndex.YAW])
+    back = PACIFICA.rear_axle_to_centre
+    return np.stack(
+        [
+            ego[:, EgoIndex.X] + back * c,
+            ego[:, EgoIndex.Y] + back * s,
+            ego[:, EgoIndex.YAW],
+            ego[:, EgoIndex.VX] * c,
+            ego[:, EgoIndex.VX] * s,
+        ],
+        axis=1,
+    )
+
+
+@lru_cache(maxsize=64)
+def _surface(town: Town) -> shapely.Geometry:
+    """Where one may drive, ready to be asked."""
+    rings = [p for k, p in zip(town.map.area_kind, town.map.area_polygon, strict=True) if k == 0]
+    ground = shapely.union_all([shapely.polygons(ring) for ring in rings])
+    shapely.prepare(ground)
+    return ground
+
+
+def on_road(town: Town, ego: Array) -> bool:
+    """Whether all corners of the ego stay on the drivable surface."""
+    c, s = exact.cos_sin(ego[:, EgoIndex.YAW])
+    half = 0.5 * PACIFICA.width
+    x, y = [], []
+    for ahead in (PACIFICA.front, -PACIFICA.rear):
+        for left in (half, -half):
+            x.append(ego[:, EgoIndex.X] + ahead * c - left * s)
+            y.append(ego[:, EgoIndex.Y] + ahead * s + left * c)
+    ground = _surface(town)
+    return bool(shapely.contains_xy(ground, np.concatenate(x), np.concatenate(y)).all())
+
+
+def judge(log: Log, agent: int, rarity: str) -> Drive | None:
+    """The drive of an ego, or None where it is not fit to be an example: it or someone in its
+    scenario touches another, it leaves the road, or brakes harder than the occasion calls for."""
+    ego = _ego_states(log, agent)
+    if -ego[:, EgoIndex.AX].min() > _HARDEST[rarity] or np.abs(ego[:, EgoIndex.AY]).max() > 4.5:
+        return None
+    others = _others(log, agent)
+    span = slice(WARM, WARM + STEPS)
+    rows = list(others)
+    centre = np.concatenate([ego_track(ego)[None], log.state[rows, span]])
+    there = np.concatenate([np.ones((1, STEPS), np.bool_), log.present[rows, span]])
+    agents = log.cast.agents
+    half = np.stack([agents["half_length"][rows], agents["half_width"][rows]], axis=1)
+    mine = np.array([[0.5 * PACIFICA.length, 0.5 * PACIFICA.width]])
+    if first_contact(centre, there, np.concatenate([mine, half]), _MARGIN)[0] >= 0:
+        return None
+    if not on_road(log.town, ego):
+        return None
+    return Drive(agent, ego, _chain(log, agent), others)
+
+
+def features(log: Log, drive: Drive) -> tuple[str, ...]:
+    """What the ego meets, in the order of `FEATURES`."""
+    town, chain = log.town, drive.chain
+    met = {town.family[lane] for lane in chain}
+    moves = {town.index[c.name]: c.move for c in town.connectors}
+    held = set(log.signal_lane.tolist())
+    for lane in chain:
+        move = moves.get(lane, "")
+        if move in ("left", "right"):
+            met.add(f"{move}_turn")
+        if lane in held:
+            met.add("signals")
+            if move == "left":
+                met.add("unprotected_left")
+    if any(b in town.graph.neighbours(a) for a, b in itertools.pairwise(chain)):
+        met.add("lane_change")
+    names = [log.crowd.people[a].name for a in drive.others]
+    if sum(name.startswith("parked") for name in names) >= 3:
+        met.add("parked_cars")
+    if any(name.startswith("pedestrian") for name in names):
+        met.add("pedestrians")
+    return tuple(name for name in FEATURES if name in met)
+
+
+def cut(log: Log, drive: Drive, name: str, tags: tuple[str, ...]) -> Scenario:
+    """The scenario of a drive; not admitted yet."""
+    town, rows = log.town, list(drive.others)
+    span = slice(WARM, WARM + STEPS)
+    state = log.state[rows, span].copy()
+    state[..., :2] = exact.rounded(state[..., :2])
+    state[..., 2:] = exact.rounded(state[..., 2:], exact.ANGLE_GRID)
+    people = [log.crowd.people[a] for a in rows]
+    near = _near_signals(log, drive)
+    return Scenario(
+        id=name,
+        source="towns",
+        map=town.map,
+        ego=drive.ego,
+        agents=Tracks(
+            id=tuple(p.name for p in people),
+            kind=np.array([p.kind for p in people], np.int8),
+            size=np.array([p.size for p in people], np.float64).reshape(-1, 3),
+            state=state,
+            valid=log.present[rows, span].copy(),
+        ),
+        route=_route(town, drive),
+        signals=Signals(log.signal_lane[near], log.signal[near][:, span].copy()),
+        start=HISTORY - 1,
+        vehicle=PACIFICA,
+        tags=tags,
+    )
+
+
+def _near_signals(log: Log, drive: Drive) -> NDArray[np.int64]:
+    starts = np.array([log.town.map.lane_centreline[int(k)][0, :2] for k in log.signal_lane])
+    if not len(starts):
+        return np.zeros(0, np.int64)
+    some = drive.ego[::15, :2]
+    gap = starts[:, None] - some[None]
+    return np.flatnonzero(exact.length(gap[..., 0], gap[..., 1]).min(axis=1) < _SIGNALS_NEAR)
+
+
+def _route(town: Town, drive: Drive) -> Route:
+    """The way that the ego took, from 30 m behind its start to some 120 m beyond its end."""
+    graph, ego, chain = town.graph, drive.ego, list(drive.chain)
+    full = graph.extend(chain, _AHEAD, _BEHIND)
+    lead = full.index(chain[0])
+    changes: dict[int, Array] = {}
+    for at in range(1, len(chain)):
+        if chain[at] in graph.neighbours(chain[at - 1]):
+            new, old = ego[:, :2], chain[at - 1]
+            beside = [abs(graph.locate(chain[at], p)[1]) < abs(graph.locate(old, p)[1])
+                      for p in new[::3]]  # fmt: skip
+            first = beside.index(True) if True in beside else 0
+            changes[lead + at] = new[3 * first]
+    line = graph.centreline(full, changes)
+    gap = line[:, None, :2] - ego[None, [0, -1], :2]
+    nearest = np.argmin(gap[..., 0] ** 2 + gap[..., 1] ** 2, axis=0)
+    line = line[max(0, int(nearest[0]) - int(_BEHIND)) : int(nearest[1]) + int(_AHEAD) + 1]
+    line[:, :2] = exact.rounded(line[:, :2])
+    line[:, 2] = exact.rounded(line[:, 2], exact.ANGLE_GRID)
+    return Route(graph.expand(full), line)

@@ -1,0 +1,153 @@
+"""The source: a numbered sequence of drives through towns, any of which is made on its own."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Literal, get_args
+
+from roadworthy.admission import admit
+from roadworthy.errors import ScenarioError, SuiteError, did_you_mean
+from roadworthy.scenario import Lineage, Rejected, Scenario
+from roadworthy.seeding import generator
+
+from roadworthy_sources.towns.log import run_log
+from roadworthy_sources.towns.scenes import FEATURES, cut, drives, features, judge
+from roadworthy_sources.towns.town import Town, make_town
+
+__all__ = ["Towns"]
+
+Distribution = Literal["common", "rare", "mixed"]
+Split = Literal["train", "validation", "mining", "test"]
+
+MAX_COUNT = 10_000_000
+PER_LOG = 5
+"""Scenarios that are cut out of one log."""
+RARE_SHARE = 0.015
+"""Share of the logs in which something rare happens, with "mixed"."""
+_ATTEMPTS = 40
+_TOWNS_KEPT = 64
+_LOGS_KEPT = 4
+
+
+class Towns:
+    """Drives through procedural towns: equal arguments, equal bytes, on any machine.
+
+    Scenario i depends on the seed, the split, i, the features, the distribution and the number
+    of towns alone, and is made without those before it. Five scenarios share a log, logs take
+    turns among the towns. Splits have no town in common.
+
+    Everyone drives by IDM and MOBIL and minds the right of way, with tempers and errors of their
+    own; the ego is one of them whose drive harmed nobody.
+
+    Tags are "towns", "common" or "rare", the rare kind, what the ego meets (see `features`),
+    `log:TOWN-N` and `split:NAME`.
+
+    Args:
+        seed: any non-negative number.
+        count: how many scenarios.
+        split: "train", "validation", "mining" or "test".
+        distribution: "common", "rare", or "mixed": 1.5 % of the logs are rare.
+        features: keep drives that meet one of these; default any.
+        towns: how many towns the split has.
+
+    Raises:
+        SuiteError: an argument is out of range or unknown.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        count: int = 20,
+        split: Split = "train",
+        distribution: Distribution = "mixed",
+        features: Sequence[str] | None = None,
+        towns: int = 50,
+    ) -> None:
+        if not 0 <= seed < 2**64:
+            raise SuiteError(f"towns: seed is {seed}", hint="Give 0 to 2**64 - 1.")
+        if not 0 < count <= MAX_COUNT:
+            raise SuiteError(f"towns: count is {count}", hint=f"Give 1 to {MAX_COUNT}.")
+        if not 0 < towns <= 100_000:
+            raise SuiteError(f"towns: towns is {towns}", hint="Give 1 to 100000.")
+        for name, value, known in (
+            ("split", split, get_args(Split)),
+            ("distribution", distribution, get_args(Distribution)),
+        ):
+            if value not in known:
+                raise SuiteError(f"towns: {name} is {value!r}", hint=did_you_mean(value, known))
+        wanted = FEATURES if features is None else tuple(features)
+        for name in wanted:
+            if name not in FEATURES:
+                raise SuiteError(
+                    f"towns: unknown feature {name!r}", hint=did_you_mean(name, FEATURES)
+                )
+        if not wanted:
+            raise SuiteError("towns: features is empty", hint=f"Known: {', '.join(FEATURES)}.")
+        self.seed = seed
+        self.count = count
+        self.split = split
+        self.distribution = distribution
+        self.features = wanted
+        self.towns = towns
+        self._towns: OrderedDict[int, Town] = OrderedDict()
+        self._logs: OrderedDict[int, list[Scenario]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def scenarios(self) -> Iterator[Scenario | Rejected]:
+        """Admitted scenarios in order."""
+        for index in range(self.count):
+            yield self.scenario(index)
+
+    def town(self, number: int) -> Town:
+        """Town `number` of the split; the last few dozen are kept."""
+        if number not in self._towns:
+            self._towns[number] = make_town(self.seed, self.split, number)
+        self._towns.move_to_end(number)
+        while len(self._towns) > _TOWNS_KEPT:
+            self._towns.popitem(last=False)
+        return self._towns[number]
+
+    def scenario(self, index: int) -> Scenario | Rejected:
+        """Scenario number `index`, made on its own."""
+        at, slot = divmod(index, PER_LOG)
+        if at not in self._logs:
+            self._logs[at] = self._log(at)
+            while len(self._logs) > _LOGS_KEPT:
+                self._logs.popitem(last=False)
+        made = self._logs[at]
+        if slot < len(made):
+            return made[slot]
+        name = f"{self.split}-{self.seed}-{index:07d}"
+        error = ScenarioError(
+            f"scenario {name!r}: none of {_ATTEMPTS} logs has such a drive",
+            hint="Choose another seed, or more features.",
+        )
+        return Rejected(name, "towns", type(error).__name__, str(error))
+
+    def _log(self, at: int) -> list[Scenario]:
+        """The scenarios of log `at`."""
+        number, turn = at % self.towns, at // self.towns
+        town = self.town(number)
+        made: list[Scenario] = []
+        for attempt in range(_ATTEMPTS):
+            rng = generator(self.seed, "log", self.split, number, turn, attempt)
+            log = run_log(town, rng)
+            candidates = drives(log)
+            for k in rng.permutation(len(candidates)):
+                drive = judge(log, candidates[int(k)], "common")
+                if drive is None:
+                    continue
+                met = features(log, drive)
+                if not set(met) & set(self.features):
+                    continue
+                name = f"{town.name}-{self.seed}-{turn:05d}-{len(made)}"
+                tags = ("towns", "common", *met, f"log:{town.name}-{turn}", f"split:{self.split}")
+                lineage = Lineage("", "towns", self.seed, {"log": at, "attempt": attempt})
+                made.append(admit(replace(cut(log, drive, name, tags), lineage=lineage)))
+                if len(made) == PER_LOG:
+                    return made
+        return made
