@@ -6,8 +6,6 @@ returns, and turns whatever goes wrong into a `CaseError` of that case alone.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roadworthy.deadline import deadline
 from roadworthy.errors import PlannerOutputError, PlannerTimeout, RoadworthyError
 from roadworthy.observation import Brief, ObservationBatch
 from roadworthy.rollout import Case, CaseError, Status
 from roadworthy.trajectory import MAX_POSES, TrajectoryBatch, check_trajectory, reach
 
 __all__ = ["Answer", "BatchFault", "PlannerHost"]
+
+_SLOW = "Make the planner faster, or raise run.plan_time_limit_s in the suite."
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +143,7 @@ class PlannerHost:
         limit = self._limit * max(1, len(rows))
         self._watch(time.monotonic() + 1.5 * limit + 2.0)
         try:
-            with _deadline(limit):
+            with deadline(limit, _SLOW):
                 yield
         except (Exception, SystemExit) as error:  # a planner may raise anything
             if len(rows) > 1:
@@ -205,25 +206,3 @@ def _case_error(error: BaseException, step: int) -> CaseError:
         )
     text = "".join(traceback.format_exception(error, limit=-8))
     return CaseError(status, type(error).__name__, message, step, text)
-
-
-@contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
-    """Raises `PlannerTimeout` in the block after `seconds`, where the platform allows it."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
-        yield
-        return
-
-    def ring(signum: int, frame: object) -> None:
-        raise PlannerTimeout(
-            f"no answer within {seconds:g} s",
-            hint="Make the planner faster, or raise run.plan_time_limit_s in the suite.",
-        )
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)

@@ -6,11 +6,12 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from roadworthy.deadline import deadline
 from roadworthy.errors import PluginError, did_you_mean
 from roadworthy.localfile import split_path_spec
 from roadworthy.options import describe_options
 from roadworthy.plugins import KINDS, Entry, FactorySpec, registry
-from roadworthy.testing.report import Fault, Report, Review
+from roadworthy.testing.report import TIME_LIMIT_S, Fault, Report, Review
 
 __all__ = ["parse_options", "review"]
 
@@ -42,20 +43,28 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def review(subject: str, kind: str | None, options: Mapping[str, Any]) -> list[Report]:
+def review(
+    subject: str,
+    kind: str | None,
+    options: Mapping[str, Any],
+    time_limit_s: float = TIME_LIMIT_S,
+) -> list[Report]:
     """Reviews a name, a distribution, an address or a file.
 
     Args:
         subject: what to review.
         kind: one of `KINDS`, or None to find out.
         options: for the factory.
+        time_limit_s: for one check.
 
     Raises:
         PluginError: if there is no such thing, or its kind cannot be told.
     """
     known = registry()
     if ":" in subject:
-        return [_review(_local(subject, kind), options)]
+        with deadline(time_limit_s, "Importing it does not end; --time-limit gives it longer."):
+            entry = _local(subject, kind)
+        return [_review(entry, options, time_limit_s)]
     entries = [
         e for e in known.entries if kind in (None, e.kind) and subject in (e.name, e.distribution)
     ]
@@ -66,7 +75,7 @@ def review(subject: str, kind: str | None, options: Mapping[str, Any]) -> list[R
         message = f"nothing named {subject!r} is installed"
         message += "".join(f"\n{b} may offer it, but is broken: {b.reason}" for b in known.broken)
         raise PluginError(message, hint=did_you_mean(subject, names))
-    return reports + [_review(e, options) for e in entries]
+    return reports + [_review(e, options, time_limit_s) for e in entries]
 
 
 def _local(subject: str, kind: str | None) -> Entry:
@@ -84,8 +93,8 @@ def _local(subject: str, kind: str | None) -> Entry:
     return registry().resolve(kinds[0], subject)
 
 
-def _review(entry: Entry, options: Mapping[str, Any]) -> Report:
-    made = Review(entry.singular, entry.name)
+def _review(entry: Entry, options: Mapping[str, Any], time_limit_s: float) -> Report:
+    made = Review(entry.singular, entry.name, time_limit_s)
     # A file or address is itself; of a name, the entry at hand is meant, even if there are two.
     spec = FactorySpec(entry.kind, entry.spec, options, entry.name)
     if not (
@@ -96,14 +105,14 @@ def _review(entry: Entry, options: Mapping[str, Any]) -> Report:
     findings = made.report().findings
     kit = _kit(entry.kind)
     if kit:
-        findings += kit(spec, entry.name).findings
+        findings += kit(spec, entry.name, time_limit_s).findings
     elif entry.kind in _METHODS:
         made.check("interface", lambda: _offers(spec.build(), _METHODS[entry.kind][0]))
         findings = made.report().findings
     return Report(entry.singular, entry.name, findings)
 
 
-def _kit(kind: str) -> Callable[[Callable[[], Any], str], Report] | None:
+def _kit(kind: str) -> Callable[[Callable[[], Any], str, float], Report] | None:
     from roadworthy.testing import check_metric, check_planner
 
     return {"planners": check_planner, "metrics": check_metric}.get(kind)

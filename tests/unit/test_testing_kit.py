@@ -116,6 +116,19 @@ class Shares(Good):
         return ahead(sum(self.seen) / len(self.seen))
 
 
+class Hangs(Good):
+    def plan(self, observation: Observation) -> Trajectory:
+        if len(observation.agents_kind) > 100:
+            while True:
+                pass
+        return super().plan(observation)
+
+
+class Leaves(Good):
+    def plan(self, observation: Observation) -> Trajectory:
+        raise SystemExit(0)
+
+
 class Scribbles(Good):
     def plan(self, observation: Observation) -> Trajectory:
         plan = super().plan(observation)
@@ -370,6 +383,20 @@ def test_a_metric_fault_is_found_by_its_check(
     report = check_metric(factory)
     assert outcome(report, check) is Outcome.FAIL
     assert words in str(report)
+
+
+def test_a_review_ends_where_a_planner_hangs() -> None:
+    report = check_planner(Hangs, time_limit_s=1.0)
+    assert outcome(report, "200 agents") is Outcome.FAIL
+    assert report.findings[-1].check == "200 agents"
+    assert "had not ended after 1 s, in plan (" in report.findings[-1].sentence
+    assert "the review stops here" in str(report)
+
+
+def test_a_planner_that_exits_does_not_end_the_review() -> None:
+    report = check_planner(Leaves)
+    assert outcome(report, "trajectory") is Outcome.FAIL
+    assert "SystemExit" in str(report)
 
 
 def test_a_headline_that_is_undefined_is_a_warning() -> None:

@@ -72,8 +72,13 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
 @click.option("--kind", type=click.Choice(KINDS), help="Needed where a name or file is ambiguous.")
 @click.option("--option", "-o", "options", multiple=True, metavar="KEY=VALUE",
               help="An option of the factory, as in a suite; repeatable.")  # fmt: skip
+@click.option("--time-limit", type=click.FloatRange(min=0.0, min_open=True), default=60.0,
+              show_default=True,
+              help="Seconds for one check; the review ends where one hangs.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def check(subject: str, kind: str | None, options: tuple[str, ...], as_json: bool) -> ExitCode:
+def check(
+    subject: str, kind: str | None, options: tuple[str, ...], time_limit: float, as_json: bool
+) -> ExitCode:
     """Reviews a plugin, check by check.
 
     SUBJECT is a registered name, a distribution (all that it offers is reviewed),
@@ -81,7 +86,7 @@ def check(subject: str, kind: str | None, options: tuple[str, ...], as_json: boo
     """
     from roadworthy.review import parse_options, review
 
-    reports = review(subject, kind, parse_options(options))
+    reports = review(subject, kind, parse_options(options), time_limit)
     if as_json:
         print_json([{"ok": report.ok, "report": report} for report in reports])
     else:

@@ -7,9 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from roadworthy.errors import RoadworthyError
+from roadworthy.deadline import deadline
+from roadworthy.errors import PlannerTimeout, RoadworthyError
 
-__all__ = ["Finding", "Outcome", "Report", "Review"]
+__all__ = ["TIME_LIMIT_S", "Finding", "Outcome", "Report", "Review"]
+
+TIME_LIMIT_S = 60.0
+"""For one check, unless another is given."""
 
 
 class Outcome(StrEnum):
@@ -88,10 +92,20 @@ class Remark(Exception):
 
 
 class Review:
-    """Runs checks one after the other; an error in one is its finding, and the rest go on."""
+    """Runs checks one after the other; an error in one is its finding, and the rest go on.
 
-    def __init__(self, kind: str, name: str) -> None:
+    A check that does not end is stopped, and is the last: the others would hang as well.
+
+    Args:
+        kind: `planner` or `metric`.
+        name: of what is reviewed.
+        time_limit_s: wall-clock limit for one check.
+    """
+
+    def __init__(self, kind: str, name: str, time_limit_s: float = TIME_LIMIT_S) -> None:
         self._kind, self._name = kind, name
+        self._limit = time_limit_s
+        self._hangs = False
         self._findings: list[Finding] = []
 
     def check(self, name: str, examine: Callable[[], str]) -> bool:
@@ -104,17 +118,23 @@ class Review:
         Returns:
             Whether it did not fail.
         """
+        if self._hangs:
+            return False
         try:
-            finding = Finding(name, Outcome.PASS, examine())
+            with deadline(self._limit, ""):
+                finding = Finding(name, Outcome.PASS, examine())
         except Remark as remark:
             finding = Finding(name, remark.outcome, str(remark))
         except Fault as fault:
             finding = Finding(name, Outcome.FAIL, str(fault))
+        except PlannerTimeout as error:
+            self._hangs = True
+            finding = Finding(name, Outcome.FAIL, _stopped(error, self._limit))
         except RoadworthyError as error:
             joint = "\n    " if "\n" in error.message else ". "
             text = joint.join(filter(None, (error.message.rstrip(), error.hint)))
             finding = Finding(name, Outcome.FAIL, text)
-        except Exception as error:  # what is reviewed may raise anything
+        except (Exception, SystemExit) as error:  # what is reviewed may raise anything
             finding = Finding(name, Outcome.FAIL, told(error))
         self._findings.append(finding)
         return finding.outcome is not Outcome.FAIL
@@ -126,6 +146,14 @@ class Review:
 
 def told(error: BaseException) -> str:
     """An unexpected error in one sentence, with the line of the reviewed code that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1]
+    last = traceback.extract_tb(error.__traceback__)[-1]
     return f"it raised {type(error).__name__}: {error} ({last.filename}:{last.lineno})."
+
+
+def _stopped(error: PlannerTimeout, limit: float) -> str:
+    """What was running when the time was up: the frame below the alarm's own."""
+    last = traceback.extract_tb(error.__traceback__)[-2]
+    return (
+        f"it had not ended after {limit:g} s, in {last.name} ({last.filename}:{last.lineno}); "
+        "the review stops here. If it is slow and does end, give it a longer time limit."
+    )
