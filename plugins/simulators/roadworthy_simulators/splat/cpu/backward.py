@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from roadworthy_simulators.splat.cpu import layout
+from roadworthy_simulators.splat.cpu.jit import BARE
 from roadworthy_simulators.splat.cpu.layout import (
     BLOCKS_X,
     PARTIALS,
@@ -55,7 +56,7 @@ _REST, _V_RED, _V_GREEN, _V_BLUE, _V_DEPTH = (row * TILE_PIXELS for row in range
 _ROWS = 6
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BARE)
 def _load_gradients(
     buffer: Any, x0: int, y0: int, rgb: Any, alpha: Any, depth: Any,
     v_rgb: Any, v_alpha: Any, v_depth: Any,
@@ -82,12 +83,12 @@ def _load_gradients(
             buffer[_V_DEPTH + p] = v_depth[y, x]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(**BARE, inline="always")
 def _add(sums: Any, at: Any, value: Any) -> None:
     store(sums, at, load(sums, at) + value)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BARE)
 def _backward_tile(
     buffer: Any, columns: Any, rows: Any, x0: int, y0: int, open_blocks: int,
     tile_list: Any, slot_list: Any, since: int, until: int, records: Any, bit_table: Any,

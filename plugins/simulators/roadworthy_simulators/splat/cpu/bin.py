@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from roadworthy_simulators.splat.cpu.jit import BARE
 from roadworthy_simulators.splat.cpu.layout import CHUNK, SPAN_BITS
 from roadworthy_simulators.splat.cpu.simd import prefetch
 
@@ -16,7 +17,7 @@ _DIGITS = 2048
 _AHEAD = 16
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BARE)
 def gather_keys(keys: Any, visible: Any, out: Any) -> int:
     """Copies the used part of every chunk of `keys` to the front of `out`; their number."""
     n = 0
@@ -66,7 +67,7 @@ def sort_keys(keys: Any, spare: Any, n: int) -> bool:
     return swapped
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BARE)
 def fill_tiles(
     order: Any, n: int, projected: Any, dense: Any, cursor: Any, tile_list: Any, slot_list: Any
 ) -> None:

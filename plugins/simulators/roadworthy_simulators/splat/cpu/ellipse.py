@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from roadworthy_simulators.splat.cpu.jit import BARE
 from roadworthy_simulators.splat.cpu.simd import float_bits
 
 __all__ = ["BATCH", "ROOM", "find_visible", "form_ellipses", "gather_shapes"]
@@ -35,7 +36,7 @@ HALF_X, HALF_Y, SHEAR, INVERSE_YY, SPREAD, EXTREME, QUAD_A = _FIRST[19:26]
 INSIDE, DRAWN, FAULT, DIR_X, DIR_Y, DIR_Z = _FIRST[26:32]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(**BARE, inline="always")
 def _log2_bound(x: float) -> float:
     """An upper bound of log2(x), x >= 1, within 2e-3: no libm, so equal on every machine."""
     bits = float_bits(np.float32(x))
@@ -45,7 +46,7 @@ def _log2_bound(x: float) -> float:
     return exponent + log + 1e-3
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BARE)
 def find_visible(
     start: Any,
     count: Any,
@@ -106,7 +107,7 @@ def find_visible(
         rows[INSIDE + j] = (1.0 if near_enough & meets else 0.0) if sane else 2.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BARE)
 def gather_shapes(chosen: Any, count: Any, start: Any, scene: Any, rows: Any) -> None:
     """Packs the chosen of a batch to the front of the rows, and adds their shapes.
 
@@ -131,7 +132,7 @@ def gather_shapes(chosen: Any, count: Any, start: Any, scene: Any, rows: Any) ->
         rows[OPAQUE + j] = scene.opacities[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BARE)
 def form_ellipses(count: Any, lens: Any, limits: Any, rows: Any) -> None:
     """Ellipse, extent, and direction of view of the first `count` columns of the rows.
 

@@ -13,6 +13,7 @@ from numba import njit
 
 from roadworthy_simulators.splat.cpu import ellipse, layout
 from roadworthy_simulators.splat.cpu.ellipse import BATCH, ROOM
+from roadworthy_simulators.splat.cpu.jit import BARE
 from roadworthy_simulators.splat.cpu.layout import CHUNK, RECORD, SPAN_BITS, TILE_X, TILE_Y
 from roadworthy_simulators.splat.cpu.simd import (
     LANES,
@@ -30,7 +31,7 @@ __all__ = ["project_worker", "sh_basis"]
 _HALF_LOG2E = 0.7213475204444817  # log2(e) / 2
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(**BARE, inline="always")
 def sh_basis(degree: int, x: float, y: float, z: float, out: Any) -> None:
     """Real spherical harmonics of a unit direction, in the order and signs of gsplat and INRIA.
 
@@ -69,7 +70,7 @@ def sh_basis(degree: int, x: float, y: float, z: float, out: Any) -> None:
     out[15] = -0.5900435899266435 * (x * c1 - y * s1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(**BARE, inline="always")
 def _touch_tiles(
     rows: Any,
     j: Any,
@@ -125,7 +126,7 @@ def _touch_tiles(
     return made
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(**BARE, inline="always")
 def _write_record(
     record: Any, at: int, rows: Any, j: Any, depth: float, red: float, green: float, blue: float
 ) -> None:
@@ -148,7 +149,7 @@ def _write_record(
     record[at + layout.HALF_Y] = np.float32(rows[ellipse.HALF_Y + j])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(**BARE, inline="always")
 def _color(
     colors: Any, flat: Any, i: int, degree: int, rows: Any, j: Any, basis: Any
 ) -> tuple[float, float, float]:
@@ -178,14 +179,14 @@ def _color(
     return lane(total, 0), lane(total, 1), lane(total, 2)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(**BARE, inline="always")
 def _note_fault(fault: Any, chunk: int, code: int, gaussian: int) -> None:
     if fault[chunk, 0] == 0:
         fault[chunk, 0] = code
         fault[chunk, 1] = gaussian
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BARE)
 def _project_chunk(
     chunk: int,
     scene: Any,

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from roadworthy_simulators.splat.cpu import layout
+from roadworthy_simulators.splat.cpu.jit import BARE
 from roadworthy_simulators.splat.cpu.layout import (
     BLOCKS_X,
     BLOCKS_Y,
@@ -50,7 +51,7 @@ BLOCK_BITS = TILE_BLOCKS.bit_length() - 1
 _AHEAD = 16  # pairs between asking for a record and using it
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(**BARE, inline="always")
 def box_blocks(mean_x: float, mean_y: float, half_x: float, half_y: float) -> int:
     """Bit set of the blocks of a tile with a pixel centre in the box mean +- half.
 
@@ -80,7 +81,7 @@ def pixel_offsets() -> tuple[Any, Any]:
     return columns, rows
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BARE)
 def open_tile(buffer: Any, columns: Any, rows: Any, width: int, height: int) -> int:
     """Clears a tile of which `width` x `height` pixels lie in the image.
 
@@ -100,7 +101,7 @@ def open_tile(buffer: Any, columns: Any, rows: Any, width: int, height: int) -> 
     return open_blocks
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BARE)
 def list_visits(
     x0: int,
     y0: int,
@@ -165,7 +166,7 @@ def make_bit_table() -> Any:
     return table
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BARE)
 def _composite_tile(
     buffer: Any,
     columns: Any,
@@ -226,7 +227,7 @@ def _composite_tile(
             return
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(**BARE, inline="always")
 def still_open(buffer: Any, open_blocks: int) -> int:
     """The bit set of open blocks, without those whose pixels have all finished since."""
     for block in range(TILE_BLOCKS):
@@ -235,7 +236,7 @@ def still_open(buffer: Any, open_blocks: int) -> int:
     return open_blocks
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**BARE)
 def _close_tile(
     buffer: Any, x0: int, y0: int, background: Any, rgb: Any, alpha: Any, depth: Any
 ) -> None:
