@@ -181,11 +181,10 @@ def validate(
 
     Prints what is wrong, and ends with 3 if anything is.
     """
-    from roadworthy.errors import DataError
     from roadworthy.recognition import LeftOut, find_sources, read_scenes
     from roadworthy.review import parse_options
     from roadworthy.scenario import Rejected
-    from roadworthy.scenario_store import is_store, validate_store
+    from roadworthy.scenario_store import is_store
 
     problems: list[str] = []
     checked = 0
@@ -194,17 +193,16 @@ def validate(
             if isinstance(spec, LeftOut):
                 _say_left_out(spec)
                 continue
-            path = Path(str(spec.options.get("path", "")))
-            if spec.options.get("path") and is_store(path):
-                try:
-                    problems += [str(problem) for problem in validate_store(path)]
-                except DataError as error:
-                    problems.append(str(error))
+            path = spec.options.get("path")
+            if isinstance(path, str) and is_store(Path(path)):
+                found, count = _store_problems(Path(path))
+                problems += found
+                checked += count
+                continue
             for scene in read_scenes(spec):
                 checked += 1
                 if isinstance(scene, Rejected):
                     problems.append(f"{scene.source}/{scene.id}: {scene.error}: {scene.reason}")
-    problems = list(dict.fromkeys(problems))
     if as_json:
         print_json({"scenes": checked, "problems": problems})
     else:
@@ -214,6 +212,23 @@ def validate(
     if problems:
         return ExitCode.INCOMPLETE
     return ExitCode.OK if checked else ExitCode.NO_SCENARIOS
+
+
+def _store_problems(path: Path) -> tuple[list[str], int]:
+    """What is wrong with a store or was refused before it was stored, and how many scenes it has."""
+    from roadworthy.errors import DataError
+    from roadworthy.scenario_store import RejectedRecord, ScenarioStore, validate_store
+
+    problems: list[str] = []
+    count = 0
+    try:
+        problems += [str(problem) for problem in validate_store(path)]
+        for count, record in enumerate(ScenarioStore(path).records(), 1):
+            if isinstance(record, RejectedRecord):
+                problems.append(f"{record.source}/{record.id}: {record.error}: {record.reason}")
+    except DataError as error:
+        problems += [str(error)] if str(error) not in problems else []
+    return problems, count
 
 
 def _scenes(
