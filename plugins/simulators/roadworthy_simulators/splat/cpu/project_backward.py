@@ -129,9 +129,7 @@ def _backward_chunk(
         count = np.uint64(0)
         while record < end and count < np.uint64(back.BATCH):
             drawn[count] = record
-            if _gather(
-                record, scene, projected, dense[chunk], partials, touched, sums, rows, count
-            ):
+            if _gather(record, scene, projected, shift, partials, touched, sums, rows, count):
                 count += np.uint64(1)
             record += 1
         back.pull_back(count, lens, limits, rows)
