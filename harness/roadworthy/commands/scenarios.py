@@ -215,7 +215,7 @@ def validate(
 
 
 def _store_problems(path: Path) -> tuple[list[str], int]:
-    """What is wrong with a store or was refused before it was stored, and how many scenes it has."""
+    """What is wrong with a store, or was refused before, and how many scenes could be read."""
     from roadworthy.errors import DataError
     from roadworthy.scenario_store import RejectedRecord, ScenarioStore, validate_store
 
@@ -223,7 +223,8 @@ def _store_problems(path: Path) -> tuple[list[str], int]:
     count = 0
     try:
         problems += [str(problem) for problem in validate_store(path)]
-        for count, record in enumerate(ScenarioStore(path).records(), 1):
+        for record in ScenarioStore(path).records():
+            count += 1
             if isinstance(record, RejectedRecord):
                 problems.append(f"{record.source}/{record.id}: {record.error}: {record.reason}")
     except DataError as error:
