@@ -22,7 +22,7 @@ def test_conformance() -> None:
 
 def road(speed: float = 8.0, **options: Any) -> Scenario:
     """A straight road along x with the ego at the origin, and nobody else."""
-    given = {"agents": 0, "origin": (0.0, 0.0, 0.0)} | options
+    given: dict[str, Any] = {"agents": 0, "origin": (0.0, 0.0, 0.0)} | options
     return straight_road_scenario(speed=speed, **given)
 
 
