@@ -175,7 +175,7 @@ def test_obstacles_without_exact_states_are_left_out(tmp_path: Path) -> None:
         ("<x>100.0000</x>", "<x>wide</x>", "is 'wide'"),
         ("<x>100.0000</x>", "<x>nan</x>", "is 'nan'"),
         ("<x>100.0000</x>", "<x>1e400</x>", "is '1e400'"),
-        ("<time><exact>1</exact>", "<time><exact>999999999</exact>", "time is 999999999"),
+        ("<time><exact>1</exact>", "<time><exact>999999999</exact>", "time.exact is '999999999'"),
         ("<time><exact>1</exact>", "<time><exact>-1</exact>", "time is -1"),
         ('<dynamicObstacle id="2">', '<dynamicObstacle id="3">', "two tracks have the id '3'"),
         ("<duration>20<", "<duration>x<", "duration"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -221,9 +222,9 @@ def test_maps_are_as_the_lanelet2_library_reads_them(data_dir: Path, name: str) 
     rules = lanelet2.traffic_rules.create(
         lanelet2.traffic_rules.Locations.Germany, lanelet2.traffic_rules.Participants.Vehicle
     )
-    theirs = lanelet2.io.load(
-        str(path), lanelet2.projection.LocalCartesianProjector(lanelet2.io.Origin(49.0, 8.4))
-    )
+    node = ElementTree.parse(path).getroot().find("node")
+    origin = lanelet2.io.Origin(float(node.get("lat")), float(node.get("lon")))
+    theirs = lanelet2.io.load(str(path), lanelet2.projection.LocalCartesianProjector(origin))
     graph = lanelet2.routing.RoutingGraph(theirs, rules)
     lanes = {}
     for one in theirs.laneletLayer:

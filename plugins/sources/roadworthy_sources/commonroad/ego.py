@@ -14,7 +14,7 @@ from roadworthy.scenario import HISTORY, AgentKind, RoadMap, Route, StateIndex
 from roadworthy.vehicle import EgoIndex, Vehicle
 
 from roadworthy_sources.commonroad.document import Document
-from roadworthy_sources.reading.cars import is_car, rear_axle_poses, vehicle_of_box
+from roadworthy_sources.reading.cars import is_car, jumps, rear_axle_poses, vehicle_of_box
 from roadworthy_sources.reading.tracks import Track
 
 __all__ = ["MIN_HORIZON", "Ego", "choose_ego"]
@@ -76,14 +76,17 @@ def choose_ego(document: Document, tracks: list[Track], road_map: RoadMap) -> Eg
     fit = [t for t in tracks if t.id in runs and runs[t.id][1] - runs[t.id][0] >= enough]
     graph = LaneGraph(road_map)
     found: list[tuple[int, Ego]] = []
-    spun = ""
+    why = ""
     for track in sorted(fit, key=rank)[:_TRIES]:
         a, b = runs[track.id]
         vehicle = vehicle_of_box(float(track.size[0]), float(track.size[1]))
         poses = rear_axle_poses(track.state[a:b, : StateIndex.YAW + 1], vehicle)
         turn = np.abs(np.diff(np.unwrap(poses[:, 2])))
         if turn.max() > _MOST_TURN:
-            spun = f"; the car {track.id!r} turns by {turn.max():.2f} rad in one step"
+            why = f"; the car {track.id!r} turns by {turn.max():.2f} rad in one step"
+            continue
+        if leap := jumps(poses):
+            why = f"; the car {track.id!r} {leap}"
             continue
         route = graph.route(poses)
         if route is None:
@@ -97,7 +100,7 @@ def choose_ego(document: Document, tracks: list[Track], road_map: RoadMap) -> Eg
     if not found:
         raise DataError(
             f"{document.path}: none of the {min(len(fit), _TRIES)} cars that could be the ego "
-            f"drives on a lane like a car{spun}",
+            f"drives on a lane like a car{why}",
             hint="Check that lanelets and obstacles are of one place and in one frame.",
         )
     return min(found, key=lambda item: item[0])[1]

@@ -152,11 +152,8 @@ def _reversed(lanelet: _Lanelet) -> _Lanelet:
 
 
 def _mid(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(
-        shapely.get_coordinates(
-            shapely.line_interpolate_point(shapely.linestrings(line), 0.5, normalized=True)
-        )[0]
-    )
+    """The middle one of a line's points, or halfway between two."""
+    return line[len(line) // 2] if len(line) > 2 else line.mean(axis=0)
 
 
 def _left_of(line: NDArray[np.float64], point: NDArray[np.float64]) -> bool:
@@ -232,6 +229,8 @@ def _limit(osm: Osm, relation: Relation) -> float:
 
 def _mark_connectors(lanes: list[LaneDraft]) -> None:
     cars = [lane for lane in lanes if lane.kind != LaneKind.BIKE]
+    if not cars:
+        return
     lines = [shapely.linestrings(lane.centreline) for lane in cars]
     tree = shapely.STRtree(lines)
     for i in np.unique(tree.query(lines, "crosses")[0]).tolist():

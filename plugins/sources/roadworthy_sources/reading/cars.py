@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from roadworthy.vehicle import PACIFICA, Vehicle
 
-__all__ = ["is_car", "rear_axle_poses", "vehicle_of_box"]
+__all__ = ["is_car", "jumps", "rear_axle_poses", "vehicle_of_box"]
 
 _SHORTEST, _LONGEST = 2.5, 15.0
+_FASTEST_STEP = 10.0
 
 
 def is_car(length: float, width: float) -> bool:
@@ -42,3 +43,12 @@ def rear_axle_poses(poses: NDArray[np.float64], vehicle: Vehicle) -> NDArray[np.
     out[:, 0] -= back * np.cos(poses[:, 2])
     out[:, 1] -= back * np.sin(poses[:, 2])
     return out
+
+
+def jumps(poses: NDArray[np.float64]) -> str:
+    """Where poses [T, 3] at 10 Hz move by more than 10 m in a step, in words; "" for nowhere."""
+    step = np.hypot(*np.diff(poses[:, :2], axis=0).T)
+    if not len(step) or step.max() <= _FASTEST_STEP:
+        return ""
+    at = int(step.argmax())
+    return f"moves by {step[at]:.1f} m in the step of 0.1 s to step {at + 1}"

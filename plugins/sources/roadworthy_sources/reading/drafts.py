@@ -13,11 +13,12 @@ from roadworthy.rings import polygon_of, ring_of
 from roadworthy.routing import path_yaw
 from roadworthy.scenario import AreaKind, LaneKind, Ragged, RoadMap
 
-from roadworthy_sources.reading.lines import distinct
+from roadworthy_sources.reading.lines import distinct, length_of
 
 __all__ = ["LaneDraft", "junction_rings", "put_together"]
 
 _SEAM = 0.15
+_LONGEST = 100_000.0
 _MIN_JUNCTION = 4.0
 
 
@@ -60,7 +61,7 @@ def put_together(
         stop_lines: name of the lane that ends there, and the line's ends [2, 2].
 
     Raises:
-        DataError: no lane, or two of one name.
+        DataError: no lane, two of one name, or one longer than 100 km.
     """
     if not lanes:
         raise DataError(f"{where}: has no lane for cars", hint="A scenario needs a map with lanes.")
@@ -68,6 +69,11 @@ def put_together(
     for i, lane in enumerate(lanes):
         if index.setdefault(lane.id, i) != i:
             raise DataError(f"{where}: two lanes have the id {lane.id!r}", hint="Make ids unique.")
+        if length_of(lane.centreline) > _LONGEST:
+            raise DataError(
+                f"{where}: lane {lane.id!r} is {length_of(lane.centreline):.0f} m long",
+                hint="Is a point of it misplaced?",
+            )
 
     def beside(names: list[str | None]) -> NDArray[np.int64]:
         found = [index.get(name, -1) if name is not None else -1 for name in names]

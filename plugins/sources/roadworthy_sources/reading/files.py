@@ -50,7 +50,7 @@ def find_files(
             if len(found) > MAX_FILES:
                 raise DataError(f"{root}: more than {MAX_FILES} files", hint="Split the folder.")
     if not found:
-        raise DataError(f"{root}: holds no {' or '.join(suffixes)} file", hint=f"Wanted: {what}.")
+        raise DataError(f"{root}: holds nothing of the kind", hint=f"Wanted: {what}.")
     return sorted(found)[:limit]
 
 

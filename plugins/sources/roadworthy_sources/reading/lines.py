@@ -10,6 +10,7 @@ from roadworthy.rings import polygon_of, ring_of
 __all__ = ["between", "distinct", "length_of", "middle", "strip", "sweep"]
 
 _SPACING = 1.0
+_MOST = 100_000
 _SAME = 1e-4
 
 
@@ -31,9 +32,13 @@ def _at_shares(line: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArra
 
 
 def middle(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Halfway between two lines at equal shares of their lengths, about 1 m apart: [N, 2]."""
+    """Halfway between two lines at equal shares of their lengths, about 1 m apart: [N, 2].
+
+    At most 100,001 points come back, so that a point far off costs no memory.
+    """
     longest = max(length_of(left), length_of(right))
-    shares = np.linspace(0.0, 1.0, max(2, int(np.ceil(longest / _SPACING)) + 1))
+    count = int(np.ceil(min(longest / _SPACING, _MOST)))
+    shares = np.linspace(0.0, 1.0, max(2, count + 1))
     return 0.5 * (_at_shares(left, shares) + _at_shares(right, shares))
 
 

@@ -16,6 +16,9 @@ __all__ = ["attribute", "number", "read_xml", "text_number"]
 
 MAX_BYTES = 256 * 2**20
 MAX_ELEMENTS = 4_000_000
+FARTHEST = 1e8
+"""Larger numbers are in no map or log in metres, radians or seconds."""
+
 _LATIN = re.compile(rb"""encoding\s*=\s*["'](iso-8859-1|iso-8859-15|windows-1252)["']""", re.I)
 
 
@@ -60,7 +63,7 @@ def read_xml(path: Path, root: str) -> Element:
 
 
 def number(path: Path, text: str | None, where: str) -> float:
-    """A finite number out of text.
+    """A number below 1e8 out of text.
 
     Raises:
         DataError: naming file, place and text.
@@ -69,8 +72,11 @@ def number(path: Path, text: str | None, where: str) -> float:
         value = float(text or "")
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise DataError(f"{path}: {where} is {(text or '')[:40]!r}", hint="Wanted: a number.")
+    if not abs(value) < FARTHEST:
+        raise DataError(
+            f"{path}: {where} is {(text or '')[:40]!r}",
+            hint=f"Wanted: a number below {FARTHEST:.0e}.",
+        )
     return value
 
 

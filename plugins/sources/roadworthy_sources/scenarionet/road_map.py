@@ -55,7 +55,7 @@ def read_map(path: Path, features: Any, dataset: str) -> tuple[RoadMap, tuple[st
     lanes = [
         draft
         for name, value in objects.items()
-        if str(value.get("type", "")).startswith("LANE_")
+        if value["type"].startswith("LANE_")
         and (draft := _lane(name, value, dataset, notes)) is not None
     ]
     outlined = sum(len(lane.polygon) > 0 for lane in lanes)
@@ -71,7 +71,7 @@ def read_map(path: Path, features: Any, dataset: str) -> tuple[RoadMap, tuple[st
     areas = [(AreaKind.DRIVABLE, ring) for ring in rings]
     areas += [(AreaKind.INTERSECTION, ring) for ring in junction_rings(lanes)]
     for value in objects.values():
-        ring = line_of(value.get("polygon")) if value.get("type") == "CROSSWALK" else None
+        ring = line_of(value.get("polygon")) if value["type"] == "CROSSWALK" else None
         if ring is not None and len(ring) >= 3:
             areas.append((AreaKind.CROSSWALK, ring))
     if not fit:
@@ -86,7 +86,7 @@ def _lane(name: str, value: dict[str, Any], dataset: str, notes: list[str]) -> L
         notes.append(f"map.lane {name!r} dropped: it has no centreline.")
         return None
     outlined = ring is not None and len(ring) >= 3
-    word = str(value.get("type"))
+    word = value["type"]
     inside = (
         word == "LANE_SURFACE_UNSTRUCTURE"
         or value.get("interpolating") is True
@@ -147,7 +147,7 @@ def _link(lanes: list[LaneDraft], objects: dict[str, dict[str, Any]], notes: lis
         solid = [
             line
             for value in objects.values()
-            if str(value.get("type", "")).startswith(("ROAD_LINE_SOLID", "ROAD_EDGE"))
+            if value["type"].startswith(("ROAD_LINE_SOLID", "ROAD_EDGE"))
             and (line := line_of(value.get("polyline"))) is not None
         ]
         notes.append(f"map: neighbours of {link_sides(lanes, solid)} lanes from parallel lanes.")

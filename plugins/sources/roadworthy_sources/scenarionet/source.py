@@ -23,7 +23,7 @@ from roadworthy.scenario import (
 )
 from roadworthy.vehicle import Vehicle
 
-from roadworthy_sources.reading.cars import rear_axle_poses, vehicle_of_box
+from roadworthy_sources.reading.cars import jumps, rear_axle_poses, vehicle_of_box
 from roadworthy_sources.reading.files import each, find_files
 from roadworthy_sources.reading.fitness import area_verdict, share_on_area
 from roadworthy_sources.reading.tracks import Track, grid_of, on_grid, tracks_of
@@ -112,7 +112,8 @@ def scenario_of(path: Path, content: dict[Any, Any], source: str) -> Scenario:
     if not isinstance(metadata, dict):
         raise DataError(f"{path}: metadata is missing", hint="Is it a ScenarioNet scenario?")
     dataset = str(metadata.get("dataset", "")).lower()
-    name = str(content.get("id") or metadata.get("scenario_id") or path.stem)[:200]
+    names = (content.get("id"), metadata.get("scenario_id"), path.stem)
+    name = next(value for value in names if isinstance(value, str) and value)[:200]
     objects = entries(path, content.get("tracks"), "tracks", MAX_TRACKS)
     own = str(metadata.get("sdc_id", ""))
     if own not in objects:
@@ -135,6 +136,8 @@ def scenario_of(path: Path, content: dict[Any, Any], source: str) -> Scenario:
             hint=f"It must be there for at least {HISTORY + 1} steps without a gap.",
         )
     vehicle, poses, words = _ego(path, dataset, ego, span)
+    if found := jumps(poses):
+        raise DataError(f"{path}: the ego {own!r} {found}", hint="Cut the log there.")
     road_map, tags, said = read_map(path, content.get("map_features"), dataset)
     route = LaneGraph(road_map).route(poses)
     if route is None:
@@ -199,7 +202,7 @@ def _track(
     raw[~valid] = 0.0
     sizes = np.column_stack([read(field, 1) for field in ("length", "width", "height")])
     sizes = sizes[valid & (sizes > 0.0).all(axis=1) & np.isfinite(sizes).all(axis=1)]
-    kind = _KIND.get(str(value.get("type")), AgentKind.GENERIC_OBJECT)
+    kind = _KIND.get(value["type"], AgentKind.GENERIC_OBJECT)
     size = np.median(sizes, axis=0) if len(sizes) else np.zeros(3)
     placed, held = on_grid(times, raw, valid, grid_of(times))
     if not ego and kind < AgentKind.TRAFFIC_CONE:

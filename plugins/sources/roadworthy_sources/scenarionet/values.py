@@ -15,7 +15,7 @@ _MAX_POINTS = 1_000_000
 
 
 def entries(path: Path, value: Any, where: str, most: int) -> dict[str, dict[str, Any]]:
-    """A dictionary of dictionaries, its keys as text.
+    """A dictionary of dictionaries, its keys as text, and so their `type`, "" for none.
 
     Raises:
         DataError: something else, more than `most`, or keys that are not distinct as text.
@@ -26,10 +26,15 @@ def entries(path: Path, value: Any, where: str, most: int) -> dict[str, dict[str
         )
     if len(value) > most:
         raise DataError(f"{path}: {where} has {len(value)} entries", hint=f"At most {most}.")
-    found = {str(key)[:200]: item for key, item in value.items()}
+    found = {str(key)[:200]: item | {"type": _word(item)} for key, item in value.items()}
     if len(found) != len(value):
         raise DataError(f"{path}: {where} has two entries of one name", hint="Make ids unique.")
     return found
+
+
+def _word(item: dict[str, Any]) -> str:
+    word = item.get("type")
+    return word[:200] if isinstance(word, str) else ""
 
 
 def series(path: Path, value: Any, where: str, steps: int, width: int) -> NDArray[np.float64]:
