@@ -18,6 +18,7 @@ import numpy as np
 from roadworthy.host import PlannerHost
 from roadworthy.protocols import Metric, Simulator
 from roadworthy.rollout import Case, CaseError, RolloutBatch, Status
+from roadworthy.scenario import NO_DRIVABLE_AREA
 from roadworthy.score import Scores
 from roadworthy.store import CaseRecord, ErrorRecord
 
@@ -109,12 +110,18 @@ def failed_record(label: str, index: int, case: Case, fault: CaseError | None) -
 def _scored(record: CaseRecord, scores: Sequence[Scores], row: int) -> CaseRecord:
     values: dict[str, dict[str, float | None]] = {}
     events: dict[str, list[dict[str, Any]]] = {}
+    edge_unknown = NO_DRIVABLE_AREA in record.tags
     for score in scores:
         values[score.spec.name] = {
-            column.name: _number(score.values[column.name][row]) for column in score.spec.columns
+            column.name: None
+            if edge_unknown and column.drivable_area
+            else _number(score.values[column.name][row])
+            for column in score.spec.columns
         }
-        if score.events and score.events[row]:
-            events[score.spec.name] = score.events[row]
+        found = score.events[row] if score.events else []
+        kept = [e for e in found if not (edge_unknown and e.get("kind") == "off_road")]
+        if kept:
+            events[score.spec.name] = kept
     return msgspec.structs.replace(record, values=values, events=events)
 
 

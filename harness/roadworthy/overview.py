@@ -8,6 +8,7 @@ import numpy as np
 
 from roadworthy.scenario import (
     DT,
+    NO_DRIVABLE_AREA,
     AgentKind,
     AreaKind,
     LaneKind,
@@ -16,10 +17,7 @@ from roadworthy.scenario import (
     SignalState,
 )
 
-__all__ = ["NO_DRIVABLE_AREA", "describe", "layers_of", "scored_on", "traffic_of"]
-
-NO_DRIVABLE_AREA = "no_drivable_area"
-"""Tag of scenes whose map does not hold the logged ego, so that nobody may be scored by it."""
+__all__ = ["describe", "layers_of", "scored_on", "traffic_of"]
 
 
 def layers_of(scenario: Scenario) -> dict[str, int]:

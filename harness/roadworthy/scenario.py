@@ -25,6 +25,7 @@ from roadworthy.vehicle import EGO_STATE_SIZE, PACIFICA, Vehicle
 __all__ = [
     "DT",
     "HISTORY",
+    "NO_DRIVABLE_AREA",
     "RATE_HZ",
     "STATE_SIZE",
     "AgentKind",
@@ -47,6 +48,9 @@ RATE_HZ = 10
 DT = 1.0 / RATE_HZ
 HISTORY = 16
 """Steps of the past that a planner sees, the present included (1.5 s)."""
+
+NO_DRIVABLE_AREA = "no_drivable_area"
+"""Tag of scenes whose map does not say where one may drive: metrics must not judge by it."""
 
 
 class StateIndex(IntEnum):

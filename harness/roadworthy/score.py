@@ -25,6 +25,8 @@ class Column:
         per_distance: whether it counts events, 0 or 1 per case, that are also reported per
             1,000 km: 1e6 times their sum over the sum of the metric's `distance_m`, both over
             the cases in which this column is defined.
+        drivable_area: whether it depends on where the map is drivable; such a column is undefined
+            for scenes tagged `roadworthy.scenario.NO_DRIVABLE_AREA`.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Column:
     doc: str = ""
     headline: bool = False
     per_distance: bool = False
+    drivable_area: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ class Scores:
             leaves that column's denominator, visibly).
         per_step: name -> [S, T + 1], row 0 is step 0; for plots and mining.
         events: per case a list of plain JSON-like dicts, each with `kind` and `step`, such as
-            `{"kind": "collision", "step": 37, "agent": 4, "at_fault": True}`.
+            `{"kind": "collision", "step": 37, "agent": 4, "at_fault": True}`. Leaving the drivable
+            area is of kind `off_road`, and is dropped where the map does not know.
     """
 
     spec: MetricSpec

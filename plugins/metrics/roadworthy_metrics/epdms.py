@@ -109,11 +109,15 @@ class EPDMS:
         name="epdms",
         version="2",
         columns=(
-            Column("epdms", doc="Extended PDM Score, version 2", headline=True),
+            Column("epdms", doc="Extended PDM Score, version 2", headline=True, drivable_area=True),
             Column(
                 "nc", doc="No at-fault collision: 0 with a road user, 0.5 with an object, else 1"
             ),
-            Column("dac", doc="Drivable area compliance: 0 if a corner ever leaves it"),
+            Column(
+                "dac",
+                doc="Drivable area compliance: 0 if a corner ever leaves it",
+                drivable_area=True,
+            ),
             Column("ddc", doc="Driving direction compliance: 0.5 from 2 m off-route, 0 from 6 m"),
             Column("tlc", doc="Traffic light compliance: 0 if a red connector is ever touched"),
             Column("ep", doc="Ego progress: a plan's over PDM-Closed's, a drive's over the log's"),

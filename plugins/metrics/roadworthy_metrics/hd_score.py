@@ -164,11 +164,16 @@ class HDScore:
         name="hd-score",
         version="1",
         columns=(
-            Column("hd_score", doc="Route completion times the mean step score", headline=True),
+            Column(
+                "hd_score",
+                doc="Route completion times the mean step score",
+                headline=True,
+                drivable_area=True,
+            ),
             Column("route_completion", doc="Progress over that of the log, at most 1"),
             Column("step_score", doc="Mean over key frames of NC DAC (5 TTC + 2 COM) / 7"),
             Column("nc", doc="Share of plans that meet no agent"),
-            Column("dac", doc="Share of plans that stay on drivable area"),
+            Column("dac", doc="Share of plans that stay on drivable area", drivable_area=True),
             Column("ttc", doc="Share of plans with a time to collision beyond 1 s"),
             Column("com", doc="Share of plans within nuPlan's comfort bounds"),
         ),

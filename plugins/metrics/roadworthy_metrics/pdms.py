@@ -24,11 +24,15 @@ class PDMS:
         name="pdms",
         version="2",
         columns=(
-            Column("pdms", doc="PDM Score, version 1", headline=True),
+            Column("pdms", doc="PDM Score, version 1", headline=True, drivable_area=True),
             Column(
                 "nc", doc="No at-fault collision: 0 with a road user, 0.5 with an object, else 1"
             ),
-            Column("dac", doc="Drivable area compliance: 0 if a corner ever leaves it"),
+            Column(
+                "dac",
+                doc="Drivable area compliance: 0 if a corner ever leaves it",
+                drivable_area=True,
+            ),
             Column("ep", doc="Ego progress: a plan's over PDM-Closed's, a drive's over the log's"),
             Column("ttc", doc="Time to collision: 0 if ever below 1 s"),
             Column("comfort", doc="Comfort: 1 if all six signals stay within bounds"),

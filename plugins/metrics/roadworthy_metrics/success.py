@@ -23,14 +23,21 @@ class Success:
                 "success",
                 doc="1 where driven to the end without at-fault collision and never off-road",
                 headline=True,
+                drivable_area=True,
             ),
             Column(
                 "success_strict",
                 doc="1 where driven to the end without any collision and never off-road",
+                drivable_area=True,
             ),
             Column("collision_at_fault", "lower", doc="1 where the ego caused a collision"),
             Column("collision_any", "lower", doc="1 where the ego's box met another's"),
-            Column("off_road", "lower", doc="1 where a corner left the drivable area"),
+            Column(
+                "off_road",
+                "lower",
+                doc="1 where a corner left the drivable area",
+                drivable_area=True,
+            ),
             Column(
                 "route_completion",
                 doc="Progress over that of the log in the same time, at most 1",

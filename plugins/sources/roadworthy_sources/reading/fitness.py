@@ -11,13 +11,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from roadworthy.rings import polygon_of
-from roadworthy.scenario import AreaKind, RoadMap
+from roadworthy.scenario import NO_DRIVABLE_AREA, AreaKind, RoadMap
 from roadworthy.vehicle import EgoIndex, Vehicle
 
 __all__ = ["NO_DRIVABLE_AREA", "area_verdict", "share_on_area"]
-
-NO_DRIVABLE_AREA = "no_drivable_area"
-"""Tag of scenes that must not be scored for staying on the drivable area."""
 
 _MIN_SHARE = 0.98
 _AREAS = (AreaKind.DRIVABLE, AreaKind.INTERSECTION, AreaKind.CARPARK)
