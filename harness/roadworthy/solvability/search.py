@@ -1,0 +1,229 @@
+"""The search for an evasive drive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roadworthy.geometry.polygons import PolygonIndex, build_polygon_index
+from roadworthy.scenario import DT, AreaKind, LaneKind, Ragged, RoadMap, Scenario
+from roadworthy.solvability.certificate import Certificate, Evasion, Manoeuvre
+from roadworthy.solvability.kernels import first_contact, onset_of, search
+from roadworthy.solvability.limits import Limits
+from roadworthy.solvability.manoeuvres import levels, table
+from roadworthy.vehicle import EgoIndex
+
+__all__ = ["FORESIGHT_S", "MARGIN", "REACTION_S", "drive_of", "road_rings", "solve"]
+
+REACTION_S = 1.0
+"""Reaction time unless another is asked for [s]."""
+FORESIGHT_S = 4.0
+"""A hazard can be foreseen if going on as now leads to contact within this time."""
+MARGIN = 0.1
+"""How far the search keeps from everyone [m], so that a certificate does not hang by a hair."""
+
+_SPACING = 0.5
+_BEYOND = 60.0
+_STRIDE = 3
+_ROADS_KEPT = 16
+_roads: dict[str, PolygonIndex] = {}
+
+
+def drive_of(ego: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ego states [N, 11] as a drive [N, 4]: x, y, unwrapped yaw, speed forward (at least 0)."""
+    columns = [EgoIndex.X, EgoIndex.Y, EgoIndex.YAW, EgoIndex.VX]
+    out = np.ascontiguousarray(ego[:, columns], np.float64)
+    out[:, 2] = np.unwrap(out[:, 2])
+    out[:, 3] = np.maximum(out[:, 3], 0.0)
+    return out
+
+
+def road_rings(road_map: RoadMap) -> list[NDArray[np.float64]]:
+    """What may be driven on: drivable areas, intersections and car parks, or, of a map that has
+    none of these, the lanes for cars."""
+    kinds = (AreaKind.DRIVABLE, AreaKind.INTERSECTION, AreaKind.CARPARK)
+    rings = [
+        ring
+        for kind, ring in zip(road_map.area_kind, road_map.area_polygon, strict=True)
+        if kind in kinds
+    ]
+    return rings or [
+        ring
+        for kind, ring in zip(road_map.lane_kind, road_map.lane_polygon, strict=True)
+        if kind != LaneKind.BIKE
+    ]
+
+
+def solve(
+    scenario: Scenario,
+    reaction_s: float = REACTION_S,
+    *,
+    limits: Limits | None = None,
+    base: NDArray[np.float64] | None = None,
+) -> Certificate:
+    """Look for the weakest manoeuvre that survives, and for the latest moment to act.
+
+    Args:
+        scenario: an admitted scene; everyone but the ego keeps to the log.
+        reaction_s: seconds from the hazard's onset to the begin of the manoeuvre.
+        limits: of friction.
+        base: [horizon + 1, 4] what the ego does until it reacts, as by `drive_of`; the logged
+            drive unless given.
+
+    Raises:
+        ValueError: a base drive of another shape, or a negative reaction time.
+    """
+    if not 0.0 <= reaction_s <= 60.0:
+        raise ValueError(f"reaction_s = {reaction_s!r}: give 0 to 60 s")
+    scene = _Scene.of(scenario, limits or Limits(), base)
+    excused = np.zeros(len(scene.agents), np.bool_)
+    contact, agent = first_contact(scene.base, 0, scene.car, 0.0, *scene.traffic, excused)
+    weakest: Evasion | None
+    latest: Evasion | None = None
+    onset = -1
+    if contact < 0:
+        weakest = Evasion(
+            manoeuvre=Manoeuvre.KEEP,
+            begin=len(scene.base) - 1,
+            reaction_s=0.0,
+            excused=tuple(np.flatnonzero(excused).tolist()),
+        )
+    else:
+        onset = onset_of(
+            scene.base, contact, scene.car, scene.agents[agent], scene.valid[agent],
+            scene.half[agent], round(FORESIGHT_S / DT),
+        )  # fmt: skip
+        needed = onset + round(reaction_s / DT)
+        weakest = scene.evade(needed, onset) if needed < contact else None
+        latest = _latest(scene, contact, onset, weakest)
+    return Certificate(
+        scenario=scenario.hash,
+        reaction_s=reaction_s,
+        contact=contact,
+        contact_agent=agent,
+        onset=onset,
+        tried=len(table()),
+        margin=MARGIN,
+        lateral=scene.limits.lateral,
+        combined=scene.limits.combined,
+        base=() if base is None else tuple(map(tuple, scene.base.tolist())),
+        weakest=weakest,
+        latest=latest,
+    )
+
+
+def _latest(scene: _Scene, contact: int, onset: int, weakest: Evasion | None) -> Evasion | None:
+    """The drive that begins latest, of those beginning every third step before the contact and,
+    next to the best of those, at every step."""
+    first = 0 if weakest is None else weakest.begin
+    best = weakest
+    for begin in range(contact - 1, first, -_STRIDE):
+        found = scene.evade(begin, onset)
+        if found is not None:
+            best = found
+            break
+    else:
+        if best is None:
+            best = scene.evade(0, onset)
+    if best is not None:
+        for begin in range(best.begin + 1, min(best.begin + _STRIDE, contact)):
+            best = scene.evade(begin, onset) or best
+    return best
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """A scenario as the kernels read it; N steps from the present on."""
+
+    base: NDArray[np.float64]
+    agents: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    half: NDArray[np.float64]
+    reactive: NDArray[np.bool_]
+    car: NDArray[np.float64]
+    road: PolygonIndex
+    limits: Limits
+
+    @classmethod
+    def of(cls, scenario: Scenario, limits: Limits, base: NDArray[np.float64] | None) -> _Scene:
+        now = slice(scenario.start, scenario.steps)
+        logged = drive_of(scenario.ego[now])
+        if base is None:
+            base = logged
+        elif base.shape != logged.shape:
+            raise ValueError(f"base has shape {base.shape}, wanted {logged.shape}")
+        car, tracks = scenario.vehicle, scenario.agents
+        return cls(
+            base=np.ascontiguousarray(base, np.float64),
+            agents=np.ascontiguousarray(tracks.state[:, now]),
+            valid=np.ascontiguousarray(tracks.valid[:, now]),
+            half=np.ascontiguousarray(0.5 * tracks.size[:, :2]),
+            reactive=np.ascontiguousarray(tracks.reactive),
+            car=np.array([0.5 * car.length, 0.5 * car.width, car.rear_axle_to_centre]),
+            road=_road(scenario.map),
+            limits=limits,
+        )
+
+    @property
+    def traffic(
+        self,
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]:
+        return self.agents, self.valid, self.half, self.reactive
+
+    def evade(self, begin: int, onset: int) -> Evasion | None:
+        """The weakest manoeuvre that survives if it begins at that step."""
+        out = self.base.copy()
+        limits = self.limits
+        bounds = np.array([limits.lateral, limits.combined, limits.jerk, limits.curvature])
+        behind = np.zeros(len(self.agents), np.bool_)
+        first_contact(self.base[: begin + 1], 0, self.car, 0.0, *self.traffic, behind)
+        excused = np.zeros(len(self.agents), np.bool_)
+        row = search(
+            _path(self.base, begin), table(), bounds, begin, self.car, MARGIN, *self.traffic,
+            behind, self.road, out, excused,
+        )  # fmt: skip
+        if row < 0:
+            return None
+        return Evasion(
+            manoeuvre=levels()[row],
+            begin=begin,
+            reaction_s=round((begin - onset) * DT, 9),
+            parameters=tuple(table()[row].tolist()),
+            states=tuple((x, y, yaw, v) for x, y, yaw, v in out[begin:].tolist()),
+            excused=tuple(np.flatnonzero(excused).tolist()),
+        )
+
+
+def _path(base: NDArray[np.float64], begin: int) -> NDArray[np.float64]:
+    """The base drive from a step on as a path [P, 5]: station, x, y, yaw, speed.
+
+    Points are at least 0.5 m apart; beyond the end the path goes straight on.
+    """
+    rows = [begin]
+    for k in range(begin + 1, len(base)):
+        last = base[rows[-1]]
+        if np.hypot(base[k, 0] - last[0], base[k, 1] - last[1]) >= _SPACING:
+            rows.append(k)
+    points = base[rows].copy()
+    end = base[-1]
+    points[-1, 3] = min(points[-1, 3], end[3]) if len(rows) > 1 else end[3]
+    ahead = np.array([np.cos(points[-1, 2]), np.sin(points[-1, 2])])
+    beyond = points[-1].copy()
+    beyond[:2] += _BEYOND * ahead
+    points = np.concatenate([points, beyond[None]])
+    station = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points[:, :2], axis=0).T))])
+    return np.column_stack([station, points])
+
+
+def _road(road_map: RoadMap) -> PolygonIndex:
+    """The map's index of what may be driven on; the last few are kept."""
+    found = _roads.pop(road_map.hash, None)
+    if found is None:
+        rings = Ragged.of(road_rings(road_map), 2)
+        found = build_polygon_index(rings.values, rings.offsets)
+    _roads[road_map.hash] = found
+    while len(_roads) > _ROADS_KEPT:
+        _roads.pop(next(iter(_roads)))
+    return found

@@ -1,0 +1,246 @@
+"""What can be survived, what cannot, and that a false certificate is found out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from roadworthy.admission import admit
+from roadworthy.errors import DataError
+from roadworthy.scenario import AgentKind, Scenario, StateIndex, Tracks
+from roadworthy.solvability import (
+    Certificate,
+    Limits,
+    Manoeuvre,
+    drive_of,
+    read_certificates,
+    recheck,
+    solve,
+    write_certificates,
+)
+from roadworthy.testing.scenes import moved, straight_road_scenario
+from roadworthy.vehicle import PACIFICA
+from roadworthy_sources.procedural import Procedural
+
+ORIGIN = (500.0, -200.0, 0.6)
+LENGTH, WIDTH = 0.6, 40.0
+
+
+def walled(gap: float, speed: float, width: float = WIDTH, *, since: int = 0) -> Scenario:
+    """An empty two-lane road with a wall across it.
+
+    Args:
+        gap: from the ego's bumper at the present to the wall [m].
+        speed: of the ego [m/s].
+        width: of the wall, about the middle of the ego's lane [m].
+        since: step after the present from which on it is there.
+    """
+    road = straight_road_scenario(speed=speed, agents=0, length=400.0, origin=(0.0, 0.0, 0.0))
+    state = np.zeros((1, road.steps, 5))
+    state[..., StateIndex.X] = PACIFICA.front + gap + 0.5 * LENGTH
+    valid = np.ones((1, road.steps), bool)
+    valid[:, : road.start + since] = since == 0
+    wall = Tracks(
+        id=("wall",),
+        kind=np.array([AgentKind.BARRIER], np.int8),
+        size=np.array([[LENGTH, width, 1.0]]),
+        state=state,
+        valid=valid,
+    )
+    return admit(moved(replace(road, agents=wall), *ORIGIN))
+
+
+def stopping_distance(speed: float, deceleration: float, jerk: float = 20.0) -> float:
+    """Metres to a stop if braking builds up at `jerk`."""
+    ramp = deceleration / jerk
+    after = speed - 0.5 * jerk * ramp**2
+    return speed * ramp - jerk * ramp**3 / 6.0 + after**2 / (2.0 * deceleration)
+
+
+def test_negative_control_walls_within_the_reaction_distance_are_unsolvable() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        speed, reaction = rng.uniform(4.0, 16.0), rng.uniform(0.3, 1.6)
+        gap = rng.uniform(0.1, 0.98) * speed * (np.ceil(10 * reaction) / 10 - 0.1)
+        scene = walled(max(gap, 0.05), speed)
+        found = solve(scene, np.ceil(10 * reaction) / 10)
+        assert not found.solvable
+        assert found.label == "unsolvable"
+        assert recheck(scene, found) == ()
+
+
+@settings(max_examples=40)
+@given(
+    speed=st.floats(4.0, 16.0),
+    reaction=st.sampled_from([0.0, 0.5, 1.0, 1.5]),
+    spare=st.floats(1.0, 15.0),
+)
+def test_a_wall_beyond_the_stopping_distance_is_braked_for(
+    speed: float, reaction: float, spare: float
+) -> None:
+    gap = speed * reaction + stopping_distance(speed, 8.0) + spare
+    scene = walled(gap, speed)
+    found = solve(scene, reaction)
+    assert found.solvable
+    assert found.weakest is not None
+    assert found.weakest.manoeuvre <= Manoeuvre.BRAKE_HARD
+    assert recheck(scene, found) == ()
+
+
+def test_the_weakest_manoeuvre_is_the_one_that_the_distance_asks_for() -> None:
+    speed = 12.0
+    for least, most, label in (
+        (stopping_distance(speed, 3.0), 200.0, "ease_off"),
+        (stopping_distance(speed, 4.5), stopping_distance(speed, 3.0), "brake"),
+        (stopping_distance(speed, 8.0), stopping_distance(speed, 4.5), "brake_hard"),
+    ):
+        gap = min(least + 2.0, 0.5 * (least + most))
+        assert solve(walled(speed * 0.5 + gap, speed), 0.5).label == label
+    too_near = speed * 0.5 + stopping_distance(speed, 8.0) - 2.0
+    assert solve(walled(too_near, speed), 0.5).label == "unsolvable"
+
+
+def test_an_obstacle_that_leaves_room_is_swerved_around() -> None:
+    gap = 1.0 * 12.0 + stopping_distance(12.0, 8.0) - 2.0
+    found = solve(scene := walled(gap, 12.0, width=1.0), 1.0)
+    assert found.weakest is not None
+    assert found.weakest.manoeuvre in (Manoeuvre.SWERVE, Manoeuvre.SWERVE_AND_BRAKE)
+    assert recheck(scene, found) == ()
+
+
+def test_nothing_need_be_done_where_nobody_is_met() -> None:
+    scene = straight_road_scenario()
+    found = solve(scene)
+    assert (found.label, found.contact, found.latest_reaction_s) == ("keep", -1, None)
+    assert recheck(scene, found) == ()
+
+
+def test_what_only_a_clairvoyant_survives_is_said_to_be_that() -> None:
+    scene = walled(22.0, 14.0, since=8)
+    found = solve(scene, 1.0)
+    assert not found.solvable
+    assert found.onset == 8
+    assert found.clairvoyant
+    assert recheck(scene, found) == ()
+
+
+def test_the_latest_reaction_is_no_later_than_braking_allows() -> None:
+    speed, gap = 12.0, 45.0
+    found = solve(walled(gap, speed), 0.5)
+    assert found.latest_reaction_s is not None
+    # With the best deceleration there is, from the onset on (4 s before the contact at most).
+    latest = (gap - found.onset * 0.1 * speed - speed**2 / 2.0 / 8.5) / speed
+    assert 0.5 <= found.latest_reaction_s <= latest + 0.1
+
+
+def test_a_follower_who_can_react_is_excused_and_one_who_cannot_is_not() -> None:
+    scene = walled(45.0, 12.0)
+    state = np.concatenate([scene.agents.state] * 2)
+    ahead = np.array([np.cos(ORIGIN[2]), np.sin(ORIGIN[2])])
+    state[1, :, :2] = scene.ego[:, :2] - 9.0 * ahead
+    state[1, :, StateIndex.YAW] = ORIGIN[2]
+    state[1, :, StateIndex.VX :] = 12.0 * ahead
+    for reactive in (True, False):
+        tracks = Tracks(
+            ("wall", "follower"),
+            np.array([AgentKind.BARRIER, AgentKind.VEHICLE], np.int8),
+            np.array([[LENGTH, WIDTH, 1.0], [4.6, 1.9, 1.5]]),
+            state,
+            np.ones(state.shape[:2], bool),
+            np.array([False, reactive]),
+        )
+        followed = admit(replace(scene, agents=tracks))
+        found = solve(followed, 0.5)
+        assert found.weakest is not None
+        # Who can react is braked in front of; for who cannot, the ego has to make way.
+        swerves = found.weakest.manoeuvre >= Manoeuvre.SWERVE
+        assert (swerves, found.weakest.excused) == ((False, (1,)) if reactive else (True, ()))
+        assert recheck(followed, found) == ()
+
+
+def test_every_certificate_of_procedural_scenes_holds() -> None:
+    scenes = [s for s in Procedural(seed=5, count=15).scenarios() if isinstance(s, Scenario)]
+    found = []
+    for scene in scenes:
+        base = drive_of(scene.ego[scene.start :])
+        steady = base.copy()
+        steady[:, 3] = max(base[0, 3], 4.0)
+        line = np.arange(len(base)) * 0.1 * steady[0, 3]
+        steady[:, :2] = base[0, :2] + line[:, None] * [np.cos(base[0, 2]), np.sin(base[0, 2])]
+        steady[:, 2] = base[0, 2]
+        for drive in (None, steady):
+            one = solve(scene, 1.0, base=drive)
+            assert recheck(scene, one) == ()
+            found.append(one)
+    assert {one.label for one in found} > {"keep"}
+    assert any(one.solvable and one.contact >= 0 for one in found)
+
+
+@pytest.fixture(scope="module")
+def held() -> tuple[Scenario, Certificate]:
+    scene = walled(40.0, 12.0)
+    return scene, solve(scene, 1.0)
+
+
+def test_a_false_certificate_is_found_out(held: tuple[Scenario, Certificate]) -> None:
+    scene, good = held
+    weakest = good.weakest
+    assert weakest is not None
+    states = np.array(weakest.states)
+
+    def with_states(changed: np.ndarray, **more: object) -> Certificate:
+        rows = tuple(map(tuple, changed.tolist()))
+        return msgspec.structs.replace(
+            good, weakest=msgspec.structs.replace(weakest, states=rows, **more)
+        )
+
+    steady = np.array(drive_of(scene.ego[scene.start :]))[weakest.begin :]
+    faster = states.copy()
+    faster[5:, 3] += 3.0
+    beside = states.copy()
+    beside[5:, :2] += 5.0
+    for false, sentence in (
+        (with_states(steady), "meets agent 0"),
+        (with_states(faster), "beside its speed"),
+        (with_states(beside), "beside its speed"),
+        (with_states(states[1:]), "states from step"),
+        (with_states(states, begin=weakest.begin - 2), "states from step"),
+        (with_states(np.full_like(states, np.nan)), "not finite"),
+        (msgspec.structs.replace(good, onset=good.onset - 3), "foreseen from"),
+        (msgspec.structs.replace(good, contact=good.contact + 1), "the base drive first meets"),
+        (msgspec.structs.replace(good, reaction_s=1.4), "before the reaction time"),
+        (msgspec.structs.replace(good, combined=1.0), "combined acceleration"),
+        (msgspec.structs.replace(good, scenario="0" * 32), "it is of scene"),
+    ):
+        problems = recheck(scene, false)
+        assert any(sentence in problem for problem in problems), (sentence, problems)
+
+
+def test_a_certificate_survives_being_written(
+    held: tuple[Scenario, Certificate], tmp_path: Path
+) -> None:
+    scene, good = held
+    write_certificates(tmp_path, [good])
+    again = read_certificates(tmp_path)
+    assert again == {scene.hash: good}
+    assert recheck(scene, again[scene.hash]) == ()
+    (tmp_path / "certificates.jsonl").write_bytes(b'{"version": 1}\n')
+    with pytest.raises(DataError, match=r"certificates\.jsonl:1"):
+        read_certificates(tmp_path)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_certificates(tmp_path / "nowhere")
+
+
+def test_arguments_are_checked() -> None:
+    scene = straight_road_scenario()
+    with pytest.raises(ValueError, match="reaction_s"):
+        solve(scene, -1.0)
+    with pytest.raises(ValueError, match="base has shape"):
+        solve(scene, base=np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="lateral"):
+        solve(scene, limits=Limits(lateral=float("nan")))
