@@ -19,4 +19,5 @@ def roadworthy_sources() -> Mapping[str, str]:
         "store": "roadworthy_sources.stored:Stored",
         "opendrive": "roadworthy_sources.opendrive:OpenDrive",
         "waymo": "roadworthy_sources.waymo:Waymo",
+        "py123d": "roadworthy_sources.py123d:Py123d",
     }
