@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from roadworthy.scenario import HISTORY, STATE_SIZE, AgentKind, SignalState
 from roadworthy_simulators.traffic.occupancy import make_occupancy
-from roadworthy_simulators.traffic.state import BODY
+from roadworthy_simulators.traffic.state import BODY, Records
 
 from roadworthy_sources.towns.contacts import touching
 from roadworthy_sources.towns.driving import Cast, drive
 from roadworthy_sources.towns.people import Crowd, Draw, populate
 from roadworthy_sources.towns.town import Town
 
-__all__ = ["AFTER", "BEFORE", "STEPS", "WARM", "Log", "run_log", "step_through"]
+__all__ = ["AFTER", "BEFORE", "STEPS", "WARM", "Log", "blank_log", "run_log", "step_through"]
 
 Array = NDArray[np.float64]
 
@@ -27,6 +27,7 @@ AFTER = 4
 WARM = 150
 """Steps that traffic has to sort itself out before a scenario begins."""
 
+_GREEN = ((70.0, 150.0), (160.0, 330.0))
 _YELLOW = 30
 _ALL_RED = 15
 
@@ -43,6 +44,7 @@ class Log:
         state: [A, R, 5] `StateIndex` of box centres.
         lane: int64 [A, R], lane followed, -1 for none.
         present: bool [A, R].
+        origin: `AGENT` [A], everyone's state before the first step.
     """
 
     town: Town
@@ -53,6 +55,7 @@ class Log:
     state: Array
     lane: NDArray[np.int64]
     present: NDArray[np.bool_]
+    origin: Records
 
 
 def _signals(
@@ -63,7 +66,7 @@ def _signals(
     rows: list[NDArray[np.int8]] = []
     green: dict[int, list[tuple[int, int]]] = {}
     for junction in town.signals:
-        lasts = [int(draw.uniform(90.0, 260.0)) for _ in junction.groups]
+        lasts = [int(draw.uniform(*_GREEN[_main(town, names)])) for names in junction.groups]
         at = -int(draw.uniform(0.0, float(sum(lasts) + len(lasts) * (_YELLOW + _ALL_RED))))
         phases: list[tuple[int, int]] = []
         states = [np.full(steps, SignalState.RED, np.int8) for _ in junction.groups]
@@ -81,6 +84,12 @@ def _signals(
                 rows.append(state)
     signal = np.array(rows, np.int8).reshape(len(rows), steps)
     return np.array(lanes, np.int64), signal, green
+
+
+def _main(town: Town, names: tuple[str, ...]) -> bool:
+    """Whether one of some connectors begins on a main street."""
+    come = {c.name: c.arms[0] for c in town.connectors}
+    return any(town.streets.plan.edges[come[name]].main for name in names)
 
 
 def run_log(town: Town, rng: np.random.Generator) -> Log:
@@ -106,7 +115,7 @@ def blank_log(
     return Log(
         town, crowd, cast, signal_lane, signal,
         np.zeros((count, steps, STATE_SIZE)), np.full((count, steps), -1, np.int64),
-        np.zeros((count, steps), np.bool_),
+        np.zeros((count, steps), np.bool_), cast.agents.copy(),
     )  # fmt: skip
 
 

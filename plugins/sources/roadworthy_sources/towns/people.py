@@ -68,17 +68,17 @@ class Draw:
         return len(weights) - 1
 
 
-HEADWAY = (0.45, 0.8, 1.05, 1.3, 1.6, 2.0, 2.8)
+HEADWAY = (0.25, 0.5, 0.7, 0.9, 1.15, 1.5, 2.4)
 """Quantiles of the desired time headway T [s]."""
-FACTOR = (0.62, 0.82, 0.92, 1.0, 1.06, 1.13, 1.3)
+FACTOR = (0.6, 0.85, 0.97, 1.05, 1.12, 1.2, 1.4)
 """Quantiles of the desired speed over the limit."""
-ACCEL = (0.7, 1.0, 1.3, 1.6, 2.2)
-DECEL = (1.2, 1.7, 2.2, 3.0)
+ACCEL = (0.9, 1.3, 1.7, 2.2, 3.0)
+DECEL = (1.3, 1.9, 2.6, 3.5)
 GAP = (1.2, 1.7, 2.2, 2.8, 4.0)
 """Quantiles of a, b [m/s²] and of the gap at a stand s_0 [m]."""
-ERROR = (0.1, 0.2, 0.3, 0.45, 0.7)
+ERROR = (0.15, 0.3, 0.45, 0.7, 1.1)
 """Quantiles of the standard deviation of a driver's error of acceleration [m/s²]."""
-SPACING = (12.0, 22.0, 35.0, 60.0, 120.0)
+SPACING = (16.0, 32.0, 55.0, 85.0, 150.0)
 """Quantiles of a log's mean distance from one vehicle to the next in its lane [m]."""
 MEMORY = 0.75
 """Correlation of a driver's errors half a second apart."""

@@ -7,13 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
+import numpy as np
 from roadworthy.admission import admit
 from roadworthy.errors import ScenarioError, SuiteError, did_you_mean
 from roadworthy.scenario import Lineage, Rejected, Scenario
 from roadworthy.seeding import generator
 
-from roadworthy_sources.towns.log import run_log
-from roadworthy_sources.towns.scenes import FEATURES, cut, drives, features, judge
+from roadworthy_sources.towns.log import Log, run_log
+from roadworthy_sources.towns.people import Draw
+from roadworthy_sources.towns.rare import KINDS, Event, bites, far_from, happen, plan_event
+from roadworthy_sources.towns.scenes import FEATURES, Drive, cut, drives, features, judge
 from roadworthy_sources.towns.town import Town, make_town
 
 __all__ = ["Towns"]
@@ -27,8 +30,11 @@ PER_LOG = 5
 RARE_SHARE = 0.015
 """Share of the logs in which something rare happens, with "mixed"."""
 _ATTEMPTS = 40
+_PATIENCE = 4
 _TOWNS_KEPT = 64
 _LOGS_KEPT = 4
+
+_Found = tuple[Log, Drive, tuple[str, ...]]
 
 
 class Towns:
@@ -51,6 +57,10 @@ class Towns:
         distribution: "common", "rare", or "mixed": 1.5 % of the logs are rare.
         features: keep drives that meet one of these; default any.
         towns: how many towns the split has.
+        solvable_only: leave out rare scenarios that neither PDM-Closed nor any manoeuvre
+            survives (see `solvability`). The others are tagged "solvable" or "unsolvable", and
+            "pdm-closed:survives" or "pdm-closed:fails". Common ones are not tried: the logged
+            ego's own drive is the proof that they can be survived.
 
     Raises:
         SuiteError: an argument is out of range or unknown.
@@ -64,6 +74,7 @@ class Towns:
         distribution: Distribution = "mixed",
         features: Sequence[str] | None = None,
         towns: int = 50,
+        solvable_only: bool = True,
     ) -> None:
         if not 0 <= seed < 2**64:
             raise SuiteError(f"towns: seed is {seed}", hint="Give 0 to 2**64 - 1.")
@@ -91,6 +102,7 @@ class Towns:
         self.distribution = distribution
         self.features = wanted
         self.towns = towns
+        self.solvable_only = solvable_only
         self._towns: OrderedDict[int, Town] = OrderedDict()
         self._logs: OrderedDict[int, list[Scenario]] = OrderedDict()
 
@@ -132,22 +144,88 @@ class Towns:
         """The scenarios of log `at`."""
         number, turn = at % self.towns, at // self.towns
         town = self.town(number)
+        rare = self.distribution == "rare"
+        if self.distribution == "mixed":
+            draw = generator(self.seed, "rare", self.split, number, turn).random()
+            rare = bool(draw < RARE_SHARE)
         made: list[Scenario] = []
         for attempt in range(_ATTEMPTS):
             rng = generator(self.seed, "log", self.split, number, turn, attempt)
             log = run_log(town, rng)
-            candidates = drives(log)
-            for k in rng.permutation(len(candidates)):
-                drive = judge(log, candidates[int(k)], "common")
-                if drive is None:
-                    continue
-                met = features(log, drive)
-                if not set(met) & set(self.features):
-                    continue
+            wanted = PER_LOG - len(made)
+            lineage = Lineage("", "towns", self.seed, {"log": at, "attempt": attempt})
+            found = (
+                self._rare(log, rng, at * PER_LOG + len(made), wanted, attempt)
+                if rare
+                else self._common(log, rng, wanted)
+            )
+            for driven, drive, words in found:
                 name = f"{town.name}-{self.seed}-{turn:05d}-{len(made)}"
-                tags = ("towns", "common", *met, f"log:{town.name}-{turn}", f"split:{self.split}")
-                lineage = Lineage("", "towns", self.seed, {"log": at, "attempt": attempt})
-                made.append(admit(replace(cut(log, drive, name, tags), lineage=lineage)))
-                if len(made) == PER_LOG:
-                    return made
-        return made
+                tags = ("towns", *words, f"log:{town.name}-{turn}", f"split:{self.split}")
+                draft = replace(cut(driven, drive, name, tags), lineage=lineage)
+                scenario = self._labelled(admit(draft), rare)
+                if scenario is not None:
+                    made.append(scenario)
+            if len(made) >= PER_LOG:
+                break
+        return made[:PER_LOG]
+
+    def _common(self, log: Log, rng: np.random.Generator, wanted: int) -> list[_Found]:
+        """Up to `wanted` drives in which nothing happens."""
+        found: list[_Found] = []
+        candidates = drives(log)
+        for k in rng.permutation(len(candidates)):
+            drive = judge(log, candidates[int(k)], "common")
+            met = () if drive is None else features(log, drive)
+            if drive is not None and set(met) & set(self.features):
+                found.append((log, drive, ("common", *met)))
+                if len(found) == wanted:
+                    break
+        return found
+
+    def _rare(
+        self, log: Log, rng: np.random.Generator, first: int, wanted: int, attempt: int
+    ) -> list[_Found]:
+        """Up to `wanted` drives with an event each, their kinds in turn; after some attempts any
+        kind will do. Events of one log are far apart."""
+        draw = Draw(rng)
+        candidates = drives(log)
+        candidates = [candidates[int(k)] for k in rng.permutation(len(candidates))]
+        names = list(KINDS)
+        events: list[Event] = []
+        for slot in range(first, first + wanted):
+            kind = names[slot % len(names)]
+            kinds = [kind] if attempt < _PATIENCE else [kind, *names]
+            event = next(
+                (
+                    event
+                    for name in kinds
+                    for agent in candidates
+                    if far_from(log, agent, events)
+                    and (event := plan_event(log, agent, name, draw)) is not None
+                ),
+                None,
+            )
+            if event is not None:
+                events.append(event)
+        if not events:
+            return []
+        driven = happen(log, events, draw)
+        found: list[_Found] = []
+        for event in events:
+            drive = judge(driven, event.ego, "rare") if bites(log, driven, event) else None
+            met = () if drive is None else features(driven, drive)
+            if drive is not None and set(met) & set(self.features):
+                found.append((driven, drive, ("rare", event.kind, *met)))
+        return found
+
+    def _labelled(self, scenario: Scenario, rare: bool) -> Scenario | None:
+        """The scenario with what is known of its solvability; None if it must go."""
+        if not rare:
+            return scenario
+        from roadworthy_sources.towns.solvability import solve
+
+        (verdict,) = solve([scenario])
+        if self.solvable_only and not verdict.solvable:
+            return None
+        return replace(scenario, tags=(*scenario.tags, *verdict.tags()))
