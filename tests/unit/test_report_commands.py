@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import re
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -104,3 +107,56 @@ def test_report_of_several_runs(run: Run, tmp_path: Path) -> None:
     assert r"total.collision $\downarrow$" in table
     drawn = (tmp_path / "board" / "plots" / "total.svg").read_text()
     assert drawn.startswith("<svg xmlns=")
+    assert "&lt;img src=x" in ElementTree.tostring(ElementTree.fromstring(drawn)).decode()
+
+
+def test_a_leaderboard_has_its_scores(run: Run, tmp_path: Path) -> None:
+    older = make_run(tmp_path / "older", planners=("careful",), cases=18)
+    text = (older.path / "run.json").read_text()
+    (older.path / "run.json").write_text(text.replace('"version": "3"', '"version": "2"'))
+    assert main(["report", str(run.path), str(older.path), "--out", "board"]) == ExitCode.OK
+    with (tmp_path / "board" / "scores.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 18
+    now, before = "total.total (version 3)", "total.total (version 2)"
+    for row in rows:
+        given = [name for name in (now, before) if row[name]]
+        old = row["planner"] == "older/careful"
+        assert given == ([] if row["status"] != "ok" else [before] if old else [now])
+    page = (tmp_path / "board" / "report.html").read_text()
+    assert "Not compared:" in page
+    assert "metric total has version" in page
+    assert main(["report", str(run.path)]) == ExitCode.OK
+    assert not (run.path / "scores.csv").exists()  # a run's own, which this one lacks
+
+
+def test_plots_for_a_paper_as_pdf(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("svglib")
+    pdfium = pytest.importorskip("pypdfium2")
+    assert main(["report", str(run.path), "--pdf", "--out", "paper"]) == ExitCode.OK
+    folder = tmp_path / "paper" / "plots"
+    assert {path.name for path in folder.iterdir()} == {
+        f"{name}.pdf" for name in ("total", "total.collision", "total.top_speed", "total.sometimes")
+    }
+    file = folder / "total.top_speed.pdf"
+    [page] = pdfium.PdfDocument(str(file))
+    assert 200 < page.get_width() < 400 < 4 * page.get_height()
+    text = page.get_textpage().get_text_range()
+    for words in ("total.top_speed [m/s]", "careful", HOSTILE_PLANNER, "% of cases"):
+        assert words in text
+    fonts = re.findall(rb"/BaseFont /(\S+)", file.read_bytes())
+    assert fonts
+    assert all(b"Vera" in font for font in fonts)
+    assert file.read_bytes().count(b"/FontFile2") == len(fonts)  # they are in the file
+    pixels = np.asarray(page.render(scale=2).to_pil().convert("RGB")).reshape(-1, 3).astype(int)
+    for colour in ((11, 92, 173), (194, 84, 0)):
+        assert (abs(pixels - colour).max(axis=1) < 8).sum() > 200
+
+
+def test_report_says_what_pdf_takes(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "svglib.fonts", None)
+    assert main(["report", str(run.path), "--pdf", "--out", "paper"]) == ExitCode.USAGE
+    assert "roadworthy[paper]" in capsys.readouterr().err
+    assert not Path("paper").exists()

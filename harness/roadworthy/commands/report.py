@@ -18,8 +18,10 @@ __all__ = ["command"]
 @click.option("--title", default="", help="Of the page [the suites' names].")
 @click.option("--latex", is_flag=True, help="Also write the headline table as table.tex.")
 @click.option("--svg", is_flag=True, help="Also write the plots as plots/*.svg.")
+@click.option("--pdf", is_flag=True, help="Also write the plots as plots/*.pdf; takes "
+              '`pip install "roadworthy[paper]"`.')  # fmt: skip
 def command(
-    runs: tuple[Path, ...], out: Path | None, title: str, latex: bool, svg: bool
+    runs: tuple[Path, ...], out: Path | None, title: str, latex: bool, svg: bool, pdf: bool
 ) -> ExitCode:
     """Write a report of one run, or a leaderboard of several.
 
@@ -32,10 +34,11 @@ def command(
 
     found = [read_run(run) for run in runs]
     folder = out or (runs[0] if len(runs) == 1 else Path("reports/leaderboard"))
+    formats = [name for name, wanted in (("svg", svg), ("pdf", pdf)) if wanted]
+    if formats:
+        click.echo(f"plots: {write_plots(found, folder, formats)}", err=True)
     page = write_report(found, folder, title=title)
     if latex:
         click.echo(f"table: {write_latex(found, folder)}", err=True)
-    if svg:
-        click.echo(f"plots: {write_plots(found, folder)}", err=True)
     click.echo(page)
     return ExitCode.OK

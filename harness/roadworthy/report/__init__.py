@@ -13,7 +13,7 @@ from roadworthy.report.junit import junit_of
 from roadworthy.report.markdown import markdown_of
 from roadworthy.report.page import page_of
 from roadworthy.report.replays import encode_replays
-from roadworthy.report.tables import scores_parquet
+from roadworthy.report.tables import scores_csv, scores_parquet
 from roadworthy.report.verdicts import judge
 from roadworthy.report.view import view_of
 from roadworthy.store import Run, write_file
@@ -37,7 +37,9 @@ def write_report(
     title: str = "",
     comparison: Comparison | None = None,
 ) -> Path:
-    """Write `report.html`, `summary.md`, `junit.xml` and `scores.parquet` of planners side by side.
+    """Write a report of planners side by side.
+
+    That is `report.html`, `summary.md`, `junit.xml`, `scores.parquet` and `scores.csv`.
 
     Args:
         entries: runs (all their planners) or (run, planner) pairs, the reference first. Cases
@@ -64,5 +66,7 @@ def write_report(
     write_file(out / "summary.md", markdown_of(view, verdicts).encode(errors="replace"))
     write_file(out / "junit.xml", junit_of(view))
     write_file(out / "scores.parquet", scores_parquet(view))
+    if not (out / "run.json").exists():  # a run has its own, the same for any number of workers
+        write_file(out / "scores.csv", scores_csv(view).encode(errors="replace"))
     write_file(out / "report.html", page.encode(errors="replace"))
     return out / "report.html"

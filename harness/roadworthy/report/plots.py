@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from roadworthy.report.numbers import format_value
 from roadworthy.report.view import Column, View
 
-__all__ = ["forest", "histogram", "histograms"]
+__all__ = ["HEIGHT", "WIDTH", "forest", "histogram", "histograms"]
 
-_WIDTH, _HEIGHT = 320.0, 120.0
+WIDTH, HEIGHT = 320.0, 120.0
+"""Of a histogram."""
+
 _LEFT, _RIGHT, _TOP, _BOTTOM = 6.0, 6.0, 14.0, 20.0
 _BINS = 12
 
@@ -54,7 +56,7 @@ def histogram(title: str, labels: Sequence[str], series: Sequence[NDArray[np.flo
     edges = np.linspace(low, high, bins + 1)
     shares = [np.histogram(values, edges)[0] / max(len(values), 1) for values in series]
     top = max(float(s.max()) for s in shares) or 1.0
-    inner, tall = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+    inner, tall = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
     slot = inner / bins
     bar = (slot - 3.0) / len(series)
     base = _TOP + tall
@@ -73,13 +75,25 @@ def histogram(title: str, labels: Sequence[str], series: Sequence[NDArray[np.flo
         for label, v in zip(labels, series, strict=True)
     )
     return Markup(
-        f'<svg class="plot" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" '
+        f'<svg class="plot" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" '
         f'aria-label="{escape(f"Distribution of {title}. {said}")}">'
-        f'<path class="axis" d="M{_LEFT:g} {base + 0.5:g}H{_WIDTH - _RIGHT:g}"/>'
-        f'<text x="{_LEFT:g}" y="{_HEIGHT - 6:g}">{format_value(low)}</text>'
-        f'<text x="{_WIDTH - _RIGHT:g}" y="{_HEIGHT - 6:g}" class="end">{format_value(high)}</text>'
+        f'<path class="axis" d="M{_LEFT:g} {base + 0.5:g}H{WIDTH - _RIGHT:g}"/>'
+        f"{_axis_labels(low, high, flag=bins == 2)}"
         f'<text x="{_LEFT:g}" y="9">{top:.0%} of cases</text>'
         f"{''.join(parts)}</svg>"
+    )
+
+
+def _axis_labels(low: float, high: float, flag: bool) -> str:
+    """The ends of the axis; of a flag, 0 and 1 under the middle of their bars."""
+    y = HEIGHT - 6.0
+    if flag:
+        quarter = (WIDTH - _LEFT - _RIGHT) / 4.0
+        places = ((_LEFT + quarter, "0"), (_LEFT + 3.0 * quarter, "1"))
+        return "".join(f'<text x="{x:g}" y="{y:g}" class="middle">{t}</text>' for x, t in places)
+    return (
+        f'<text x="{_LEFT:g}" y="{y:g}">{format_value(low)}</text>'
+        f'<text x="{WIDTH - _RIGHT:g}" y="{y:g}" class="end">{format_value(high)}</text>'
     )
 
 

@@ -1,12 +1,14 @@
-"""`scores.parquet`: one row per planner and case, the exact values."""
+"""`scores.parquet` and `scores.csv`: one row per planner and case, the exact values."""
 
 from __future__ import annotations
 
+import csv
 import io
+from collections import Counter
 
-from roadworthy.report.view import View
+from roadworthy.report.view import Entry, Result, View
 
-__all__ = ["scores_parquet"]
+__all__ = ["scores_csv", "scores_parquet"]
 
 
 def scores_parquet(view: View) -> bytes:
@@ -14,12 +16,7 @@ def scores_parquet(view: View) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [
-        (entry, result)
-        for i, entry in enumerate(view.entries)
-        for case in view.cases
-        if (result := case.results[i]) is not None
-    ]
+    rows = _rows(view)
     records = [result.record for _, result in rows]
     fields = [
         ("planner", [entry.label for entry, _ in rows], pa.string()),
@@ -47,3 +44,33 @@ def scores_parquet(view: View) -> bytes:
     out = io.BytesIO()
     pq.write_table(table, out)
     return out.getvalue()
+
+
+def scores_csv(view: View) -> str:
+    """The scores as CSV, with the columns that a run's own `scores.csv` has."""
+    several = Counter((metric, name) for metric, _, name in (c.key for c in view.columns))
+    names = []
+    for column in view.columns:
+        metric, version, name = column.key
+        mixed = f" (version {version})" if several[metric, name] > 1 else ""
+        names.append(f"{metric}.{name}{mixed}")
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    head = "planner index scenario source scenario_hash repetition seed status error steps".split()
+    writer.writerow([*head, *names])
+    for entry, result in _rows(view):
+        r = result.record
+        row = [entry.label, r.index, r.scenario, r.source, r.scenario_hash, r.repetition, r.seed]
+        row += [r.status.value, r.error.type if r.error else "", r.steps]
+        values = [result.value(column) for column in view.columns]
+        writer.writerow([*row, *("" if v is None else repr(v) for v in values)])
+    return out.getvalue()
+
+
+def _rows(view: View) -> list[tuple[Entry, Result]]:
+    return [
+        (entry, result)
+        for i, entry in enumerate(view.entries)
+        for case in view.cases
+        if (result := case.results[i]) is not None
+    ]

@@ -6,7 +6,7 @@ Every format (HTML, Markdown, JUnit, LaTeX) is written from one `View`, so that 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -82,10 +82,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Result:
-    """How one planner fared in one case."""
+    """How one planner fared in one case.
+
+    Attributes:
+        record: what was recorded.
+        reasons: why it failed, or nearly.
+        versions: of the metrics of its run.
+    """
 
     record: CaseRecord
     reasons: tuple[Reason, ...]
+    versions: Mapping[str, str]
 
     @property
     def failed(self) -> bool:
@@ -93,8 +100,11 @@ class Result:
         return failed(self.reasons)
 
     def value(self, column: Column) -> float | None:
-        """Its value of a column."""
-        return self.record.values.get(column.key[0], {}).get(column.key[2])
+        """Its value of a column; None of a metric of another version."""
+        metric, version, name = column.key
+        if self.versions.get(metric) != version:
+            return None
+        return self.record.values.get(metric, {}).get(name)
 
 
 @dataclass(frozen=True)
@@ -259,10 +269,11 @@ def _cases(entries: Sequence[Entry]) -> tuple[Case, ...]:
     samples: dict[str, CaseRecord] = {}
     for i, entry in enumerate(entries):
         metrics = entry.run.manifest.metrics
+        versions = {metric: str(spec["version"]) for metric, spec in metrics.items()}
         for record in entry.run.records:
             if record.planner == entry.planner:
                 row = results.setdefault(record.key, [None] * len(entries))
-                row[i] = Result(record, reasons_of(record, metrics))
+                row[i] = Result(record, reasons_of(record, metrics), versions)
                 samples.setdefault(record.key, record)
     length = 12
     while len({key[:length] for key in results}) < len(results):
