@@ -207,7 +207,7 @@ def test_borders_instead_of_widths(tmp_path: Path) -> None:
         ("<arc ", "<bow ", "no known shape"),
         ('road id="3"', 'road id="1"', "two roads have the id '1'"),
         ('road id="3"', "road", "attribute 'id'"),
-        ('length="60.0"', 'length="1e9"', "length is 1000000000.0"),
+        ('length="60.0"', 'length="1e7"', "length is 10000000.0"),
         ('lane id="-2"', 'lane id="-1"', "lane -1 twice"),
         ('lane id="-2"', 'lane id="-2.5"', "is -2.5"),
         ('from="-1"', 'from="x"', "laneLink is 'x'"),

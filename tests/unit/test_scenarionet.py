@@ -405,3 +405,9 @@ def test_every_real_scene_loads(data_dir: Path) -> None:
         assert len(scenario.agents) > 20
         assert NO_DRIVABLE_AREA not in scenario.tags
         assert (scenario.map.lane_kind == LaneKind.CONNECTOR).sum() > 100
+
+
+def test_times_that_span_years_cost_no_memory(tmp_path: Path) -> None:
+    content = description()
+    content["metadata"]["ts"] = np.append(np.arange(STEPS - 1) * 0.1, 1e9)
+    assert "tracks over" in refused(write_pickle(tmp_path / "a.pkl", content))

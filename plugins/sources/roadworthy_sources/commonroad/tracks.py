@@ -11,7 +11,7 @@ from roadworthy.errors import DataError
 from roadworthy.scenario import STATE_SIZE, AgentKind, StateIndex
 
 from roadworthy_sources.commonroad.document import Document
-from roadworthy_sources.reading.tracks import Track, on_grid, smoothed
+from roadworthy_sources.reading.tracks import Track, grid_of, on_grid, smoothed
 from roadworthy_sources.reading.xmltree import attribute, text_number
 
 __all__ = ["MAX_STEP", "read_tracks"]
@@ -63,7 +63,7 @@ def read_tracks(document: Document, smooth: int = 0) -> list[Track]:
             continue
         raw.append((name, element, shape, *rows))
     last = max((int(steps[-1]) for *_, steps, _ in raw), default=0)
-    grid = np.arange(int(np.floor(last * document.dt / 0.1 + 1e-6)) + 1) * 0.1
+    grid = grid_of(str(path), np.array([0.0, last * document.dt]), len(raw))
     tracks = []
     for name, element, (size, offset, turn), steps, values in raw:
         state, valid = _placed(values, offset, turn), np.ones(len(steps), bool)

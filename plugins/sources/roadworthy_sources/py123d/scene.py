@@ -75,7 +75,7 @@ def scenario_of(scene: Any, name: str) -> Scenario:
         raise DataError(
             f"{where}: its {len(times)} times do not increase", hint="Convert it again."
         )
-    grid = grid_of(times)
+    grid = grid_of(where, times)
     steps = len(grid)
     if steps < HISTORY + 1:
         raise DataError(f"{where}: {steps} steps of 0.1 s", hint=f"Wanted: {HISTORY + 1} or more.")

@@ -36,10 +36,24 @@ class Track:
     valid: NDArray[np.bool_]
 
 
-def grid_of(times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """10 Hz grid from the first to (at most) the last of the times [s]: [T]."""
-    count = int(np.floor((times[-1] - times[0]) / DT + 1e-6)) + 1
-    return times[0] + DT * np.arange(count)
+def grid_of(where: str, times: NDArray[np.float64], tracks: int = 1) -> NDArray[np.float64]:
+    """10 Hz grid from the first to (at most) the last of the times [s]: [T].
+
+    Args:
+        where: the file, for messages.
+        times: [N] s, increasing.
+        tracks: how many tracks will be put on the grid.
+
+    Raises:
+        DataError: the tracks would have more values than a scene can sensibly have.
+    """
+    steps = (times[-1] - times[0]) / DT + 1e-6
+    if not steps * max(tracks, 1) * STATE_SIZE < MAX_VALUES:
+        raise DataError(
+            f"{where}: {tracks} tracks over {times[-1] - times[0]:.0f} s",
+            hint="Cut the log into shorter ones.",
+        )
+    return times[0] + DT * np.arange(int(np.floor(steps)) + 1)
 
 
 def on_grid(
@@ -104,13 +118,9 @@ def tracks_of(where: str, tracks: list[Track], steps: int) -> Tracks:
     """All tracks in one struct of arrays, in the order given; those never valid are left out.
 
     Raises:
-        DataError: more values than a scene can sensibly have, or two tracks of one id.
+        DataError: two tracks of one id.
     """
     tracks = [track for track in tracks if track.valid.any()]
-    if len(tracks) * steps * STATE_SIZE > MAX_VALUES:
-        raise DataError(
-            f"{where}: {len(tracks)} tracks of {steps} steps", hint="Cut the log into shorter ones."
-        )
     names = [track.id for track in tracks]
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)

@@ -119,9 +119,10 @@ def scenario_of(path: Path, content: dict[Any, Any], source: str) -> Scenario:
     if own not in objects:
         raise DataError(f"{path}: metadata.sdc_id is {own[:40]!r}", hint="No track has that name.")
     times = _times(path, metadata, content.get("length"))
+    grid = grid_of(str(path), times, len(objects))
     tracks, notes = {}, []
     for key, value in objects.items():
-        tracks[key] = _track(path, key, value, times, own == key)
+        tracks[key] = _track(path, key, value, times, grid, own == key)
     ego = tracks.pop(own)
     seen = np.flatnonzero(ego.valid)
     span = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 0)
@@ -158,7 +159,7 @@ def scenario_of(path: Path, content: dict[Any, Any], source: str) -> Scenario:
         ego=states,
         agents=tracks_of(str(path), others, steps),
         route=route,
-        signals=_signals(path, content.get("dynamic_map_states"), road_map, times, span),
+        signals=_signals(path, content.get("dynamic_map_states"), road_map, times, grid[span]),
         start=HISTORY - 1,
         vehicle=vehicle,
         tags=tuple(dict.fromkeys(("real", source, dataset or "unnamed", *tags))),
@@ -184,7 +185,12 @@ def _times(path: Path, metadata: dict[str, Any], length: Any) -> NDArray[np.floa
 
 
 def _track(
-    path: Path, name: str, value: dict[str, Any], times: NDArray[np.float64], ego: bool
+    path: Path,
+    name: str,
+    value: dict[str, Any],
+    times: NDArray[np.float64],
+    grid: NDArray[np.float64],
+    ego: bool,
 ) -> Track:
     state = value.get("state")
     if not isinstance(state, dict):
@@ -204,7 +210,7 @@ def _track(
     sizes = sizes[valid & (sizes > 0.0).all(axis=1) & np.isfinite(sizes).all(axis=1)]
     kind = _KIND.get(value["type"], AgentKind.GENERIC_OBJECT)
     size = np.median(sizes, axis=0) if len(sizes) else np.zeros(3)
-    placed, held = on_grid(times, raw, valid, grid_of(times))
+    placed, held = on_grid(times, raw, valid, grid)
     if not ego and kind < AgentKind.TRAFFIC_CONE:
         placed[:, StateIndex.VX :] = track_velocities(placed[:, :2], held)
     return Track(name, kind, size, placed, held)
@@ -243,11 +249,14 @@ def _ego(
 
 
 def _signals(
-    path: Path, value: Any, road_map: RoadMap, times: NDArray[np.float64], span: slice
+    path: Path,
+    value: Any,
+    road_map: RoadMap,
+    times: NDArray[np.float64],
+    grid: NDArray[np.float64],
 ) -> Signals:
-    """Signals over the scene's steps; each step has the state of the nearest time before."""
+    """Signals at the scene's times; each step has the state of the nearest time before."""
     index = {name: i for i, name in enumerate(road_map.lane_id)}
-    grid = grid_of(times)[span]
     rows: dict[int, NDArray[np.int8]] = {}
     lights = entries(path, {} if value is None else value, "dynamic_map_states", MAX_TRACKS)
     at = np.clip(np.searchsorted(times, grid + 1e-3, "right") - 1, 0, len(times) - 1)
