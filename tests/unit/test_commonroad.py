@@ -265,3 +265,15 @@ def test_maps_are_as_commonroad_io_reads_them(data_dir: Path, tmp_path: Path) ->
             mine = 0.5 * abs(x @ np.roll(y, 1) - y @ np.roll(x, 1))
             assert mine == pytest.approx(area, rel=1e-3, abs=0.05)
         assert len(theirs.dynamic_obstacles) == len(ours.agents) + 1
+
+
+def test_format_2018b(tmp_path: Path, street: Scenario) -> None:
+    """Obstacles are `<obstacle>` with a role; the speed limit is the lanelet's own."""
+    text = commonroad(version="2018b").replace('<trafficSignRef ref="800"/>', "")
+    text = text.replace("<laneletType>", "<speedLimit>13.5</speedLimit><laneletType>")
+    for old, new in (("<dynamicObstacle", "<obstacle"), ("</dynamicObstacle", "</obstacle")):
+        text = text.replace(old, new)
+    text = text.replace("<type>", "<role>dynamic</role><type>")
+    scenario = read_one(written(tmp_path, text))
+    np.testing.assert_array_equal(scenario.ego, street.ego)
+    np.testing.assert_allclose(scenario.map.lane_speed_limit, 13.5)
