@@ -51,6 +51,10 @@ class Pane:
         """The last step."""
         return len(self.replay.ego) - 1
 
+    def speed(self, step: int) -> float:
+        """Of the ego [m/s]; after the end, its last one."""
+        return float(self.replay.ego[min(step, self.steps), EgoIndex.VX])
+
 
 def film(panes: Sequence[Pane], every: int = 1, height: int = 480) -> Iterator[Image.Image]:
     """The pictures of all steps, `every` steps apart, the last one included."""
@@ -59,12 +63,17 @@ def film(panes: Sequence[Pane], every: int = 1, height: int = 480) -> Iterator[I
         yield draw_step(panes, step, height)
 
 
-def draw_step(panes: Sequence[Pane], step: int, height: int = 480) -> Image.Image:
+def draw_step(
+    panes: Sequence[Pane], step: int, height: int = 480, captions: bool = True
+) -> Image.Image:
     """The panes side by side at one step; a drive that has ended stays at its end."""
     width = round(height * (1.5 if len(panes) == 1 else 1.0))
     whole = Image.new("RGB", (width * len(panes), height), _GROUND)
     for i, pane in enumerate(panes):
-        whole.paste(_draw(pane, min(step, pane.steps), (width, height), i), (width * i, 0))
+        picture = _draw(pane, min(step, pane.steps), (width, height), i)
+        if captions:
+            _write_caption(picture, pane, min(step, pane.steps))
+        whole.paste(picture, (width * i, 0))
         if i:
             ImageDraw.Draw(whole).line((width * i, 0, width * i, height), fill=_EDGE)
     return whole
@@ -93,12 +102,13 @@ def _draw(pane: Pane, step: int, size: tuple[int, int], series: int) -> Image.Im
     for event in pane.events:
         if 0 <= event <= step:
             pen.ring(replay.ego[min(event, pane.steps), :2], 3.2, _EVENT)
-    image = image.resize(size, Image.Resampling.LANCZOS)
-    speed = replay.ego[step, EgoIndex.VX]
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _write_caption(image: Image.Image, pane: Pane, step: int) -> None:
     text = ImageDraw.Draw(image)
     text.text((10, 8), pane.title, fill=_INK, font_size=14)
-    text.text((10, 26), f"{step / 10:.1f} s   {speed:.1f} m/s", fill=_LOG, font_size=12)
-    return image
+    text.text((10, 26), f"{step / 10:.1f} s   {pane.speed(step):.1f} m/s", fill=_LOG, font_size=12)
 
 
 class _Pen:

@@ -1,17 +1,16 @@
-"""Finds a case by its name, and shows it as a picture, a film, or in the browser."""
+"""Finds a case by its name, and shows it: as a picture, a film, in the terminal or the browser."""
 
 from __future__ import annotations
 
 import importlib
 import itertools
 import os
-import re
 import sys
 import webbrowser
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from roadworthy.errors import RunError, did_you_mean
 from roadworthy.pairing import contestants
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from roadworthy.report.drawing import Pane
 
-__all__ = ["find_case", "open_in_browser", "show_case"]
+__all__ = ["find_case", "open_in_browser", "play_case", "show_case"]
 
 _EVERY = {".gif": 2, ".mp4": 1}
 
@@ -49,35 +48,24 @@ def find_case(view: View, name: str) -> Case:
 
 
 def show_case(
-    run: Run,
-    name: str,
-    *,
-    planners: Sequence[str] = (),
-    step: int | None = None,
-    out: Path | None = None,
-) -> Path:
-    """Write a case as a picture or film, and open it where no file was named.
+    run: Run, name: str, out: Path, *, planners: Sequence[str] = (), step: int | None = None
+) -> None:
+    """Write a case as a picture or film.
 
     Args:
         run: the run.
         name: which case; see `find_case`.
+        out: a .png, .gif or .mp4.
         planners: draw only these.
-        step: draw one step of a picture; the first failure, or the end, unless given.
-        out: a .png, .gif or .mp4; `<scenario>.gif` here unless given.
-
-    Returns:
-        The file written.
+        step: draw this step of a picture; the first failure, or the end, unless given.
 
     Raises:
         RunError: if there is no such case, no rollout of it, or the file cannot be written.
     """
-    view = view_of(contestants([(run, p) for p in planners] or [run]))
-    case = find_case(view, name)
-    panes = _panes(view, case)
-    path = out or Path(f"{_file_name(case)}.gif")
-    suffix = path.suffix.lower()
+    panes = _panes(*_find(run, name, planners))
+    suffix = out.suffix.lower()
     if suffix not in (".png", *_EVERY):
-        raise RunError(f"{path}: cannot draw a {suffix or 'file without suffix'}",
+        raise RunError(f"{out}: cannot draw a {suffix or 'file without suffix'}",
                        hint="Name a .png, .gif or .mp4.")  # fmt: skip
     from roadworthy.report.drawing import draw_step, film
 
@@ -85,16 +73,46 @@ def show_case(
         if suffix == ".png":
             events = [event for pane in panes for event in pane.events]
             chosen = min(events) if events else max(pane.steps for pane in panes)
-            draw_step(panes, chosen if step is None else step).save(path)
+            draw_step(panes, chosen if step is None else step).save(out)
         elif suffix == ".gif":
-            _write_gif(path, film(panes, _EVERY[suffix]))
+            _write_gif(out, film(panes, _EVERY[suffix]))
         else:
-            _write_mp4(path, film(panes, _EVERY[suffix]))
+            _write_mp4(out, film(panes, _EVERY[suffix]))
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
-    if out is None:
-        open_in_browser(path.resolve().as_uri())
-    return path
+        raise RunError(f"{out}: cannot be written: {error.strerror or error}") from error
+
+
+def play_case(
+    run: Run, name: str, screen: TextIO, *, planners: Sequence[str] = (), step: int | None = None
+) -> None:
+    """Play a case in the terminal until Ctrl-C.
+
+    Args:
+        run: the run.
+        name: which case; see `find_case`.
+        screen: the terminal.
+        planners: draw only these.
+        step: begin with this one.
+
+    Raises:
+        RunError: if there is no such case, no rollout of it, or the terminal cannot draw.
+    """
+    view, case = _find(run, name, planners)
+    panes = _panes(view, case)
+    from roadworthy.report.drawing import draw_step
+    from roadworthy.report.terminal import play
+
+    def caption(now: int) -> str:
+        drives = [f"{p.title} {p.speed(now):.1f} m/s" for p in panes]
+        return "   ".join([f"{now / RATE_HZ:4.1f} s", *drives, case.name])
+
+    play(
+        lambda now, height: draw_step(panes, now, height, captions=False),
+        caption,
+        max(pane.steps for pane in panes),
+        screen,
+        step or 0,
+    )
 
 
 def open_in_browser(address: str) -> bool:
@@ -103,6 +121,11 @@ def open_in_browser(address: str) -> bool:
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
     )
     return desktop and webbrowser.open(address)
+
+
+def _find(run: Run, name: str, planners: Sequence[str]) -> tuple[View, Case]:
+    view = view_of(contestants([(run, p) for p in planners] or [run]))
+    return view, find_case(view, name)
 
 
 def _panes(view: View, case: Case) -> list[Pane]:
@@ -154,9 +177,3 @@ def _write_mp4(path: Path, frames: Iterable[Image]) -> None:
 
 def _near(name: str, names: Iterable[str]) -> bool:
     return did_you_mean(name, names).startswith("Did")
-
-
-def _file_name(case: Case) -> str:
-    """The scenario's name as a file's; its key where nothing of it is left."""
-    name = re.sub(r"[^\w.+-]+", "_", case.record.scenario).strip("._")[:80]
-    return name or case.id
