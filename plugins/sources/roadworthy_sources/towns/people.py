@@ -91,6 +91,13 @@ _FLEET: tuple[tuple[str, float, tuple[float, float, float]], ...] = (
 )
 
 
+_SITE_SHARE = 0.12
+_SITE: dict[str, tuple[AgentKind, tuple[float, float, float]]] = {
+    "cone": (AgentKind.TRAFFIC_CONE, (0.4, 0.4, 0.7)),
+    "barrier": (AgentKind.BARRIER, (2.0, 0.5, 1.0)),
+}
+
+
 @dataclass
 class Person:
     """Anyone and anything in a log.
@@ -210,9 +217,12 @@ def populate(town: Town, draw: Draw, steps: int, green: dict[int, list[tuple[int
     """
     crowd = Crowd(steps)
     spacing = float(draw.quantile(SPACING, 1)[0])
+    for street in town.streets.streets.values():
+        _construction(crowd, town, draw, street)
+    sites = np.array([p.path[0, :2] for p in crowd.people if p.path is not None]).reshape(-1, 2)
     for lane in range(len(town.map.lane_id)):
         if town.map.lane_kind[lane] == LaneKind.LANE:
-            _fill_lane(crowd, town, draw, lane, spacing * draw.uniform(0.6, 1.6))
+            _fill_lane(crowd, town, draw, lane, spacing * draw.uniform(0.6, 1.6), sites)
     for street in town.streets.streets.values():
         _park(crowd, town, draw, street)
         _pavement(crowd, draw, street)
@@ -229,7 +239,7 @@ def _way(town: Town, draw: Draw, lane: int) -> tuple[int, ...]:
         if not after:
             break
         straight = int(town.lanes.lane["straight"][way[-1]])
-        weights = tuple(1.5 * (len(after) - 1) + 0.1 if j == straight else 1.0 for j in after)
+        weights = tuple(1.2 * (len(after) - 1) + 0.1 if j == straight else 1.0 for j in after)
         way.append(after[draw.pick(weights)])
     return tuple(way)
 
@@ -265,14 +275,22 @@ def driver(town: Town, draw: Draw, lane: int, s: float, bicycle: bool, name: str
                   _way(town, draw, lane), factor, limit * factor, style, ego=ego)  # fmt: skip
 
 
-def _fill_lane(crowd: Crowd, town: Town, draw: Draw, lane: int, spacing: float) -> None:
-    """Vehicles along a lane at random distances."""
+def _fill_lane(
+    crowd: Crowd, town: Town, draw: Draw, lane: int, spacing: float, sites: Array
+) -> None:
+    """Vehicles along a lane at random distances, none of them on a building site [K, 2]."""
     length = float(town.graph.length[lane])
+    line = town.map.lane_centreline[lane]
+    hop = np.diff(line[:, :2], axis=0)
+    walked = np.concatenate([[0.0], np.cumsum(exact.length(hop[:, 0], hop[:, 1]))])
     s = 4.0 + draw.uniform(0.0, spacing)
     while s < length - 12.0:
         bicycle = len(town.graph.road(lane)) == 1 and draw.rng.random() < 0.025
         person = driver(town, draw, lane, s, bicycle, f"car-{len(crowd.people)}")
-        crowd.add(person)
+        x, y = np.interp(s, walked, line[:, 0]), np.interp(s, walked, line[:, 1])
+        near = exact.length(sites[:, 0] - x, sites[:, 1] - y)
+        if near.min(initial=np.inf) > 0.5 * person.size[0] + 2.0:
+            crowd.add(person)
         u = draw.rng.random()
         s += person.size[0] + 4.0 + (spacing - 5.0) * (0.25 + 1.5 * u * u)
 
@@ -302,6 +320,32 @@ def _park(crowd: Crowd, town: Town, draw: Draw, street: Street) -> None:
                 name = f"parked-{what}-{len(crowd.people)}"
                 crowd.add(standing(name, AgentKind.VEHICLE, size, xy, yaw))
             at += _PLACE_LENGTH
+
+
+def _construction(crowd: Crowd, town: Town, draw: Draw, street: Street) -> None:
+    """Perhaps a building site: it takes the outer lane of two or more, and narrows a single one."""
+    draws = draw.rng.random(3)
+    if draws[0] > _SITE_SHARE or street.length < 90.0 or street.crossing or any(street.parking):
+        return
+    lanes, width = len(street.lanes[0]), town.streets.plan.lane_width
+    side = -1.0 if draws[1] < 0.5 else 1.0
+    reach = 20.0 + 15.0 * float(draws[2])
+    first = 0.5 * (street.length - reach) + (-5.0 if side < 0.0 else 5.0)
+    edge = street.half - (0.92 * width if lanes > 1 else 0.0)
+    things: list[tuple[str, float, float]] = []
+    for k in range(5 if lanes > 1 else 0):
+        back = 4.0 * (k + 1)
+        out = edge + (street.half - edge) * (k + 1) / 6.0
+        things.append(("cone", first - back if side < 0.0 else first + reach + back, out))
+    things += [("cone", first + at, edge) for at in np.arange(0.0, reach + 1.0, 4.0).tolist()]
+    if lanes > 1:
+        things += [("barrier", first + at, street.half - 0.5 * width)
+                   for at in np.arange(1.0, reach, 5.0).tolist()]  # fmt: skip
+    for what, at, out in things:
+        kind, size = _SITE[what]
+        xy, yaw = street.at(at, side * out)
+        name = f"site-{what}-{len(crowd.people)}"
+        crowd.add(standing(name, kind, size, xy, yaw + (0.0 if what == "cone" else 0.5 * np.pi)))
 
 
 def walk_along(line: Array, pace: float, steps: int) -> Array:
@@ -348,25 +392,24 @@ def _cross(
     green: dict[int, list[tuple[int, int]]],
 ) -> None:
     """People who cross on a crosswalk, with the signals where there are any."""
+    street = town.streets.streets[crossing.edge]
+    parked = PARKING if any(street.parking) else 0.0
     for turn in range(draw.pick((0.55, 0.28, 0.17))):
-        ends = crossing.line if draw.rng.random() < 0.5 else crossing.line[::-1]
-        way = ends[1] - ends[0]
-        way = way / exact.length(*way)
-        across = np.array([-way[1], way[0]])
-        side = (1.1 * turn - 0.55) * across
+        side = 1.0 if draw.rng.random() < 0.5 else -1.0
+        at = crossing.at + 1.1 * turn - 0.55
         pace = draw.uniform(0.9, 1.7)
-        far = _FAR_SIDE + (PARKING if any(town.streets.streets[crossing.edge].parking) else 0.0)
-        start, end = ends[0] - (0.8 + 0.8 * turn) * way + side, ends[1] + 0.8 * way + side
-        corner = ends[1] + (far + _APART * turn) * way + side
-        beyond = corner + across * (40.0 if draw.rng.random() < 0.5 else -40.0)
-        path = walk_along(np.array([start, end, corner, beyond]), pace, crowd.steps)
+        near, far = 0.8 + 0.8 * turn, _FAR_SIDE + parked + _APART * turn
+        start = street.at(at, -side * (street.half + near))[0]
+        end = street.at(at, side * (street.half + 0.8))[0]
+        to = crossing.to[int(draw.rng.integers(len(crossing.to)))]
+        beyond = street.line(at, to, side * (street.half + far))
+        line = np.concatenate([start[None], end[None], beyond])
+        path = walk_along(line, pace, crowd.steps)
         crosses = []
         for lane in crossing.lanes:
-            middle = town.map.lane_centreline[lane]
-            s, _, _ = town.graph.locate(lane, 0.5 * (ends[0] + ends[1]) + side)
-            at = middle[np.argmin(((middle[:, :2] - 0.5 * (ends[0] + ends[1])) ** 2).sum(1)), :2]
-            along = float((at - start) @ way)
-            crosses.append((lane, float(exact.rounded(s)), along / pace / _STEP))
+            s, left, _ = town.graph.locate(lane, start)
+            reach = abs(left) / pace / _STEP
+            crosses.append((lane, float(exact.rounded(s)), float(exact.rounded(reach))))
         go = 1 + int(draw.uniform(0.0, 0.9) * crowd.steps)
         if crossing.node >= 0:
             phases = green[crossing.node]

@@ -39,10 +39,11 @@ _PARKED_COUNTS = 1.6
 _SIGNALS_NEAR = 120.0
 _AHEAD = 120.0
 _BEHIND = 30.0
-_CROWDED = 10.0
+_CLOSE = 20.0
 FEATURES = (
     "straight", "curve", "merge", "four_way", "t_junction", "roundabout", "crosswalk", "signals",
-    "unprotected_left", "left_turn", "right_turn", "lane_change", "parked_cars", "pedestrians",
+    "unprotected_left", "left_turn", "right_turn", "lane_change", "construction",
+    "parked_cars", "pedestrians",
 )  # fmt: skip
 """What an ego may meet on its drive."""
 
@@ -228,11 +229,17 @@ def features(log: Log, drive: Drive) -> tuple[str, ...]:
                 met.add("unprotected_left")
     if any(b in town.graph.neighbours(a) for a, b in itertools.pairwise(chain)):
         met.add("lane_change")
-    names = [log.crowd.people[a].name for a in drive.others]
+    span = slice(WARM, WARM + STEPS)
+    rows = list(drive.others)
+    gap = log.state[rows, span, :2] - log.state[drive.agent, span, :2]
+    close = exact.length(gap[..., 0], gap[..., 1]).min(axis=1) < _CLOSE
+    names = [log.crowd.people[a].name for a, near in zip(rows, close, strict=True) if near]
     if sum(name.startswith("parked") for name in names) >= 3:
         met.add("parked_cars")
     if any(name.startswith("pedestrian") for name in names):
         met.add("pedestrians")
+    if any(name.startswith("site") for name in names):
+        met.add("construction")
     return tuple(name for name in FEATURES if name in met)
 
 

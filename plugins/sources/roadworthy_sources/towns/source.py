@@ -30,6 +30,7 @@ PER_LOG = 5
 RARE_SHARE = 0.015
 """Share of the logs in which something rare happens, with "mixed"."""
 _ATTEMPTS = 40
+_TOWN_ATTEMPTS = 8
 _PATIENCE = 4
 _TOWNS_KEPT = 64
 _LOGS_KEPT = 4
@@ -40,9 +41,10 @@ _Found = tuple[Log, Drive, tuple[str, ...]]
 class Towns:
     """Drives through procedural towns: equal arguments, equal bytes, on any machine.
 
-    Scenario i depends on the seed, the split, i, the features, the distribution and the number
-    of towns alone, and is made without those before it. Five scenarios share a log, logs take
-    turns among the towns. Splits have no town in common.
+    Scenario i depends on i and the arguments other than `count` alone, and is made without those
+    before it, but for those of its log: five scenarios share one. Logs take turns among the
+    towns; where a town has no drive of the wanted kind, the next one helps out. Splits have no
+    town in common.
 
     Everyone drives by IDM and MOBIL and minds the right of way, with tempers and errors of their
     own; the ego is one of them whose drive harmed nobody.
@@ -133,7 +135,7 @@ class Towns:
         made = self._logs[at]
         if slot < len(made):
             return made[slot]
-        name = f"{self.split}-{self.seed}-{index:07d}"
+        name = f"towns-{self.split}-{self.seed}-{index:07d}"
         error = ScenarioError(
             f"scenario {name!r}: none of {_ATTEMPTS} logs has such a drive",
             hint="Choose another seed, or more features.",
@@ -142,14 +144,15 @@ class Towns:
 
     def _log(self, at: int) -> list[Scenario]:
         """The scenarios of log `at`."""
-        number, turn = at % self.towns, at // self.towns
-        town = self.town(number)
+        first, turn = at % self.towns, at // self.towns
         rare = self.distribution == "rare"
         if self.distribution == "mixed":
-            draw = generator(self.seed, "rare", self.split, number, turn).random()
+            draw = generator(self.seed, "rare", self.split, first, turn).random()
             rare = bool(draw < RARE_SHARE)
         made: list[Scenario] = []
         for attempt in range(_ATTEMPTS):
+            number = (first + attempt // _TOWN_ATTEMPTS) % self.towns
+            town = self.town(number)
             rng = generator(self.seed, "log", self.split, number, turn, attempt)
             log = run_log(town, rng)
             wanted = PER_LOG - len(made)
@@ -160,7 +163,7 @@ class Towns:
                 else self._common(log, rng, wanted)
             )
             for driven, drive, words in found:
-                name = f"{town.name}-{self.seed}-{turn:05d}-{len(made)}"
+                name = f"towns-{self.split}-{self.seed}-{at * PER_LOG + len(made):07d}"
                 tags = ("towns", *words, f"log:{town.name}-{turn}", f"split:{self.split}")
                 draft = replace(cut(driven, drive, name, tags), lineage=lineage)
                 scenario = self._labelled(admit(draft), rare)

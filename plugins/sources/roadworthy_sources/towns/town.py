@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from roadworthy.admission.checks import Report
 from roadworthy.admission.road_map import admit_map
-from roadworthy.rings import polygon_of
 from roadworthy.routing import LaneGraph
 from roadworthy.scenario import AreaKind, RoadMap
 from roadworthy.seeding import generator
@@ -27,8 +25,6 @@ from roadworthy_sources.towns.streets import PARKING, Street, Streets
 
 __all__ = ["Crossing", "Town", "make_town"]
 
-Array = NDArray[np.float64]
-
 _PARKING_SHARE = 0.5
 _KEEP_CLEAR = 16.0
 _MID_BLOCK_SHARE = 0.3
@@ -40,16 +36,18 @@ class Crossing:
     """A crosswalk.
 
     Attributes:
-        line: [2, 2] where people walk, from kerb to kerb.
         lanes: lanes that it crosses.
         node: the junction whose signals govern it, -1 for none.
         edge: the street that it crosses.
+        at: where on the street its middle is [m].
+        to: how far along the street those who have crossed may walk on [m].
     """
 
-    line: Array
     lanes: tuple[int, ...]
     node: int
     edge: int
+    at: float
+    to: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +98,7 @@ def _furnish(
     signals: list[Signals],
     rng: np.random.Generator,
 ) -> Town:
-    places: list[tuple[Array, tuple[str, ...], int, int]] = []
+    places: list[tuple[int, int, float, tuple[float, ...]]] = []
     plan = streets.plan
     for k, edge in enumerate(plan.edges):
         street = streets.streets[k]
@@ -113,9 +111,8 @@ def _furnish(
             if crossed:
                 crosswalk(streets, node, k)
                 at = street.length - 2.5 if node == edge.b else 2.5
-                ends = np.array([street.at(at, side * street.half)[0] for side in (-1.0, 1.0)])
-                lanes = street.lanes[0] + street.lanes[1]
-                places.append((ends, lanes, node if kind == "signals" else -1, k))
+                to = (8.0 if node == edge.b else street.length - 8.0,)
+                places.append((node if kind == "signals" else -1, k, at, to))
         if street.length > _ROOM and edge.lanes == 1:
             places += _mid_block(streets, street, rng)
         _park(streets, street, rng)
@@ -123,8 +120,10 @@ def _furnish(
     road_map = admit_map(built, Report(name)).map
     index = {lane: i for i, lane in enumerate(road_map.lane_id)}
     crossings = tuple(
-        Crossing(line, tuple(index[n] for n in names), node, edge)
-        for line, names, node, edge in places
+        Crossing(
+            tuple(index[n] for row in streets.streets[edge].lanes for n in row), node, edge, at, to
+        )
+        for node, edge, at, to in places
     )
     return Town(
         name=name,
@@ -142,15 +141,14 @@ def _furnish(
 
 def _mid_block(
     streets: Streets, street: Street, rng: np.random.Generator
-) -> list[tuple[Array, tuple[str, ...], int, int]]:
+) -> list[tuple[int, int, float, tuple[float, ...]]]:
     """Perhaps a crosswalk in the middle of a street."""
     if rng.random() > _MID_BLOCK_SHARE:
         return []
     street.crossing = street.length * rng.uniform(0.45, 0.55)
     span = (street.crossing - 1.5, street.crossing + 1.5)
     streets.area(AreaKind.CROSSWALK, street.band(*span, -street.half, street.half))
-    ends = np.array([street.at(street.crossing, side * street.half)[0] for side in (-1.0, 1.0)])
-    return [(ends, street.lanes[0] + street.lanes[1], -1, street.edge)]
+    return [(-1, street.edge, street.crossing, (8.0, street.length - 8.0))]
 
 
 def _park(streets: Streets, street: Street, rng: np.random.Generator) -> None:
@@ -209,12 +207,3 @@ def _families(streets: Streets) -> tuple[str, ...]:
 def _end(streets: Streets, name: str) -> int:
     edge = streets.plan.edges[int(name.split("/")[0][1:])]
     return edge.b if name.split("/")[1][0] == "f" else edge.a
-
-
-def surface_of(road_map: RoadMap) -> list[object]:
-    """Drivable polygons of a map, as shapely geometries."""
-    return [
-        polygon_of(ring)
-        for kind, ring in zip(road_map.area_kind, road_map.area_polygon, strict=True)
-        if kind == AreaKind.DRIVABLE
-    ]
