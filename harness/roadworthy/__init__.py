@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         ScenarioError,
         SuiteError,
     )
+    from roadworthy.frames import read_scores
     from roadworthy.hookspecs import hookimpl
     from roadworthy.observation import Brief, Observation, ObservationBatch
     from roadworthy.protocols import (
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "errors": "DataError PlannerError PluginError RoadworthyError ScenarioError SuiteError",
+    "frames": "read_scores",
     "hookspecs": "hookimpl",
     "observation": "Brief Observation ObservationBatch",
     "protocols": "BatchPlanner Generator Metric Planner Simulator Source Trainer",
@@ -110,6 +112,7 @@ __all__ = [
     "Vehicle",
     "__version__",
     "hookimpl",
+    "read_scores",
 ]
 
 

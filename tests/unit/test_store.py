@@ -164,6 +164,18 @@ def test_repetitions_count_within_their_scenario(tmp_path: Path) -> None:
     assert math.isclose(columns["hit"].per_1000_km or 0.0, 1000.0)
 
 
+def test_scores_are_a_table_with_a_row_per_case(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path / "mine") as folder:
+        folder.write_manifest(manifest())
+        folder.append([record(1, value=0.5), record(0, "b", hit=1.0), record(0, value=0.1)])
+    table = roadworthy.read_scores(tmp_path / "mine", str(tmp_path / "mine"))
+    assert len(table) == 6
+    assert table["m.value"][:2].tolist() == [0.1, 0.5]
+    assert table.groupby("planner")["m.hit"].sum().to_dict() == {"a": 0.0, "b": 2.0}
+    assert table["m.distance_m"].isna().all()
+    assert set(table["run"]) == {"mine"}
+
+
 def test_seeds_are_derived_not_added() -> None:
     seeds = {derive_seed(s, "case", "h", r) for s in range(50) for r in range(50)}
     assert len(seeds) == 2500

@@ -42,7 +42,7 @@ def progress_bar() -> Iterator[Callable[[Progress], None]]:
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("cases", total=None)
+        task = bar.add_task("starting (the first run compiles for about a minute)", total=None)
 
         def show(progress: Progress) -> None:
             note = f" ({progress.errors} errors)" if progress.errors else ""
