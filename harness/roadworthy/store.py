@@ -30,6 +30,7 @@ from roadworthy.rollout import Status
 __all__ = ["CaseRecord", "ErrorRecord", "Manifest", "Run", "RunDirectory", "read_run", "write_file"]
 
 FORMAT = 1
+CSV_HEAD = "planner index scenario source scenario_hash repetition seed status error steps".split()
 
 
 class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,14 +243,19 @@ def scores_csv(run: Run) -> str:
     ]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = "planner index scenario source scenario_hash repetition seed status error steps".split()
-    writer.writerow([*head, *(f"{metric}.{name}" for metric, name in columns)])
+    writer.writerow([*CSV_HEAD, *(f"{metric}.{name}" for metric, name in columns)])
     for r in run.records:
-        row: list[Any] = [r.planner, r.index, r.scenario, r.source, r.scenario_hash]
-        row += [r.repetition, r.seed, r.status.value, r.error.type if r.error else "", r.steps]
-        row += [_cell(r.values.get(metric, {}).get(name)) for metric, name in columns]
-        writer.writerow(row)
+        values = [r.values.get(metric, {}).get(name) for metric, name in columns]
+        writer.writerow(csv_row(r.planner, r, values))
     return out.getvalue()
+
+
+def csv_row(planner: str, record: CaseRecord, values: Iterable[float | None]) -> list[object]:
+    """The cells under `CSV_HEAD` and the metric columns; floats in shortest exact form."""
+    r = record
+    row: list[object] = [planner, r.index, r.scenario, r.source, r.scenario_hash, r.repetition]
+    row += [r.seed, r.status.value, r.error.type if r.error else "", r.steps]
+    return row + ["" if v is None or math.isnan(v) else repr(v) for v in values]
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -263,10 +269,6 @@ def write_file(path: Path, data: bytes) -> None:
         os.replace(part, path)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else repr(value)
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+import roadworthy
 from roadworthy.errors import RunError
 from roadworthy.rollout import Status
 from roadworthy.seeding import derive_seed

@@ -7,6 +7,7 @@ import io
 from collections import Counter
 
 from roadworthy.report.view import Entry, Result, View
+from roadworthy.store import CSV_HEAD, csv_row
 
 __all__ = ["scores_csv", "scores_parquet"]
 
@@ -56,14 +57,10 @@ def scores_csv(view: View) -> str:
         names.append(f"{metric}.{name}{mixed}")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = "planner index scenario source scenario_hash repetition seed status error steps".split()
-    writer.writerow([*head, *names])
+    writer.writerow([*CSV_HEAD, *names])
     for entry, result in _rows(view):
-        r = result.record
-        row = [entry.label, r.index, r.scenario, r.source, r.scenario_hash, r.repetition, r.seed]
-        row += [r.status.value, r.error.type if r.error else "", r.steps]
         values = [result.value(column) for column in view.columns]
-        writer.writerow([*row, *("" if v is None else repr(v) for v in values)])
+        writer.writerow(csv_row(entry.label, result.record, values))
     return out.getvalue()
 
 
