@@ -16,6 +16,7 @@ __all__ = ["Crosswalk", "Document", "Lane", "Link", "Road", "Section", "read_doc
 
 MAX_ROADS = 100_000
 MAX_LENGTH = 5_000_000.0
+_STEEPEST = 1e30
 _UNITS = {"m/s": 1.0, "km/h": 1.0 / 3.6, "mph": 0.44704}
 _SHAPES = {
     "line": (),
@@ -210,8 +211,13 @@ def _piece(path: Path, element: Element, where: str) -> Piece:
 
 
 def _cubics(path: Path, elements: list[Element], station: str, where: str) -> list[Cubic]:
+    """Polynomials by station. Over stretches of a few micrometres, as editors write them,
+    coefficients may be huge."""
     rows = [
-        Cubic(*(number(path, e.get(key), f"{where}: {e.tag}.{key}") for key in (station, *"abcd")))
+        Cubic(
+            number(path, e.get(station), f"{where}: {e.tag}.{station}"),
+            *(number(path, e.get(k), f"{where}: {e.tag}.{k}", _STEEPEST) for k in "abcd"),
+        )
         for e in elements
     ]
     return sorted(rows, key=lambda c: c.s)

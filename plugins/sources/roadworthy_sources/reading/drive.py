@@ -1,7 +1,7 @@
 """Drives on maps that come without any: one car alone, along a lane.
 
 The expert follows the centreline at the speed limit (50 km/h where the map gives none),
-slower in bends (2 m/s² sideways), and speeds up and brakes at 1.5 m/s².
+slower in bends (1.5 m/s² sideways), and speeds up and brakes at 1.5 m/s².
 """
 
 from __future__ import annotations
@@ -14,22 +14,28 @@ from roadworthy.errors import DataError
 from roadworthy.kinematics import ego_states_from_poses, smooth_derivative
 from roadworthy.routing import LaneGraph, path_yaw, resample
 from roadworthy.scenario import DT, HISTORY, LaneKind, RoadMap, Route, Scenario, Signals
-from roadworthy.vehicle import PACIFICA
 
+from roadworthy_sources.reading.cars import vehicle_of_box
 from roadworthy_sources.reading.fitness import area_verdict, share_on_area
 from roadworthy_sources.reading.tracks import tracks_of
 
 __all__ = ["map_scenarios"]
 
+CAR = vehicle_of_box(4.4, 1.8, 1.5)
+"""What the expert drives: a compact car, for maps of narrow streets."""
+
 _SECONDS = 15.0
 _SHORTEST = 40.0
 _LONGEST = 300.0
 _SPEED = 50.0 / 3.6
-_SIDEWAYS = 2.0
+_SIDEWAYS = 1.5
 _ALONG = 1.5
 _SLOWEST = 2.0
 _SMOOTH = 9
 _MARGIN = 5.0
+_AHEAD = 3.5
+_AHEAD_TIME = 0.5
+_STEER_STEP = 0.5 * DT
 _TRIES = 4
 
 
@@ -74,7 +80,7 @@ def map_scenarios(
             route=Route(graph.expand(chain), line),
             signals=Signals.none(len(states)),
             start=HISTORY - 1,
-            vehicle=PACIFICA,
+            vehicle=CAR,
             tags=("map_only", source, "expert_drive", *tags, *found),
             repairs=(
                 *notes,
@@ -90,8 +96,8 @@ _Drive = tuple[list[int], NDArray[np.float64], NDArray[np.float64], float]
 def _drives(graph: LaneGraph, count: int) -> list[_Drive]:
     """Lane sequence, centreline, ego states and share of steps on the drivable area.
 
-    The longest sequences come first, those before all on which the expert, whose car is large,
-    cuts no corner. No drive begins on a lane of one before.
+    The longest sequences come first, and before them those on which the expert cuts no corner.
+    No drive begins on a lane of one before.
     """
     road_map = graph.map
     found: list[tuple[float, str, list[int]]] = []
@@ -107,8 +113,8 @@ def _drives(graph: LaneGraph, count: int) -> list[_Drive]:
             used.update(chain)
             line = graph.centreline(chain)
             poses = _drive(_smoothed(line[:, :2]), _limits(graph, chain, line))
-            states = ego_states_from_poses(poses, PACIFICA)
-            drives.append((chain, line, states, share_on_area(road_map, states, PACIFICA)))
+            states = ego_states_from_poses(poses, CAR)
+            drives.append((chain, line, states, share_on_area(road_map, states, CAR)))
     return sorted(drives, key=lambda drive: drive[3] < 1.0)[:count]
 
 
@@ -127,7 +133,11 @@ def _limits(graph: LaneGraph, chain: list[int], line: NDArray[np.float64]) -> ND
 
 
 def _drive(xy: NDArray[np.float64], limit: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rear-axle poses [T, 3] of the expert along a line [N, 2]."""
+    """Rear-axle poses [T, 3] of the expert along a line [N, 2].
+
+    Pure pursuit (Coulter, CMU-RI-TR-92-01, 1992) with a kinematic bicycle whose steering turns
+    by 0.5 rad/s at most, so that the drive can be driven again.
+    """
     yaw = path_yaw(xy)
     arc = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(xy, axis=0).T))])
     bend = np.abs(np.gradient(smooth_derivative(yaw, 0, _SMOOTH), arc))
@@ -137,11 +147,22 @@ def _drive(xy: NDArray[np.float64], limit: NDArray[np.float64]) -> NDArray[np.fl
     for i in range(len(arc) - 2, -1, -1):
         room = arc[i + 1] - arc[i]
         speed[i] = min(speed[i], np.sqrt(speed[i + 1] ** 2 + 2.0 * _ALONG * room))
-    at, pace = min(_MARGIN, 0.1 * arc[-1]), float(speed[0])
-    stations = []
-    while at < arc[-1] - PACIFICA.front and len(stations) < _SECONDS / DT + HISTORY:
-        stations.append(at)
-        wanted = float(np.interp(at, arc, speed))
-        pace = min(wanted, pace + _ALONG * DT)
-        at += pace * DT
-    return np.column_stack([np.interp(stations, arc, v) for v in (xy[:, 0], xy[:, 1], yaw)])
+    at, pace, steer = min(_MARGIN, 0.1 * arc[-1]), float(speed[0]), 0.0
+    pose = np.array([np.interp(at, arc, v) for v in (xy[:, 0], xy[:, 1], yaw)])
+    poses = []
+    while at < arc[-1] - CAR.front and len(poses) < _SECONDS / DT + HISTORY:
+        poses.append(pose)
+        pace = min(float(np.interp(at, arc, speed)), pace + _ALONG * DT)
+        goal = at + max(_AHEAD, _AHEAD_TIME * pace)
+        apart = np.array([np.interp(goal, arc, xy[:, k]) for k in (0, 1)]) - pose[:2]
+        angle = np.arctan2(apart[1], apart[0]) - pose[2]
+        wanted = np.arctan(2.0 * CAR.wheelbase * np.sin(angle) / np.hypot(*apart))
+        steer += float(np.clip(wanted - steer, -_STEER_STEP, _STEER_STEP))
+        turn = pace * DT * np.tan(steer) / CAR.wheelbase
+        heading = pose[2] + 0.5 * turn
+        moved = pace * DT * np.array([np.cos(heading), np.sin(heading)])
+        pose = pose + np.append(moved, turn)
+        near = slice(*np.searchsorted(arc, [at, at + 4.0 * pace * DT + 1.0]))
+        step = ((xy[near] - pose[:2]) ** 2).sum(axis=1)
+        at = max(at + 0.5 * pace * DT, float(arc[near][step.argmin()])) if len(step) else arc[-1]
+    return np.array(poses)

@@ -62,8 +62,8 @@ def read_xml(path: Path, root: str) -> Element:
     return found
 
 
-def number(path: Path, text: str | None, where: str) -> float:
-    """A number below 1e8 out of text.
+def number(path: Path, text: str | None, where: str, most: float = FARTHEST) -> float:
+    """A number out of text, below 1e8 unless told otherwise.
 
     Raises:
         DataError: naming file, place and text.
@@ -72,10 +72,10 @@ def number(path: Path, text: str | None, where: str) -> float:
         value = float(text or "")
     except ValueError:
         value = math.nan
-    if not abs(value) < FARTHEST:
+    if not abs(value) < most:
         raise DataError(
             f"{path}: {where} is {(text or '')[:40]!r}",
-            hint=f"Wanted: a number below {FARTHEST:.0e}.",
+            hint=f"Wanted: a number below {most:.0e}.",
         )
     return value
 
