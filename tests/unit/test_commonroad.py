@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from log_writers import SPEED, STEPS, commonroad, obstacle, track
 from roadworthy.scenario import (
+    NO_DRIVABLE_AREA,
     AgentKind,
     AreaKind,
     LaneKind,
@@ -17,7 +18,6 @@ from roadworthy.scenario import (
 from roadworthy.vehicle import EgoIndex
 from roadworthy_sources.commonroad import CommonRoad
 from roadworthy_sources.reading import xmltree
-from roadworthy_sources.reading.fitness import NO_DRIVABLE_AREA
 
 
 def written(tmp_path: Path, text: str | bytes) -> Path:

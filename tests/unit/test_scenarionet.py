@@ -14,6 +14,7 @@ import shapely
 from log_writers import SPEED, STEPS, description, write_pickle
 from roadworthy.errors import DataError
 from roadworthy.scenario import (
+    NO_DRIVABLE_AREA,
     AgentKind,
     AreaKind,
     LaneKind,
@@ -23,7 +24,6 @@ from roadworthy.scenario import (
     StateIndex,
 )
 from roadworthy.vehicle import EgoIndex
-from roadworthy_sources.reading.fitness import NO_DRIVABLE_AREA
 from roadworthy_sources.scenarionet import ScenarioNet, unpickle
 from roadworthy_sources.scenarionet.source import ZOE
 from roadworthy_sources.scenarionet.unpickle import read_pickle

@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 from log_writers import SPEED, field, record, varint, waymo_scenario
 from roadworthy.errors import DataError
-from roadworthy.scenario import AgentKind, LaneKind, Rejected, Scenario, SignalState
+from roadworthy.scenario import (
+    NO_DRIVABLE_AREA,
+    AgentKind,
+    LaneKind,
+    Rejected,
+    Scenario,
+    SignalState,
+)
 from roadworthy.vehicle import EgoIndex
-from roadworthy_sources.reading.fitness import NO_DRIVABLE_AREA
 from roadworthy_sources.waymo import Waymo, tfrecord
 from roadworthy_sources.waymo.tfrecord import masked_crc
 from roadworthy_sources.waymo.wire import WireError, doubles, fields, number, signed, varints

@@ -14,7 +14,7 @@ from roadworthy.rings import polygon_of
 from roadworthy.scenario import NO_DRIVABLE_AREA, AreaKind, RoadMap
 from roadworthy.vehicle import EgoIndex, Vehicle
 
-__all__ = ["NO_DRIVABLE_AREA", "area_verdict", "share_on_area"]
+__all__ = ["area_verdict", "share_on_area"]
 
 _MIN_SHARE = 0.98
 _AREAS = (AreaKind.DRIVABLE, AreaKind.INTERSECTION, AreaKind.CARPARK)

@@ -14,10 +14,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from roadworthy.rings import polygon_of, rings_of, union_rings
-from roadworthy.scenario import AreaKind, LaneKind, RoadMap
+from roadworthy.scenario import NO_DRIVABLE_AREA, AreaKind, LaneKind, RoadMap
 
 from roadworthy_sources.reading.drafts import LaneDraft, junction_rings, put_together
-from roadworthy_sources.reading.fitness import NO_DRIVABLE_AREA
 from roadworthy_sources.reading.lines import length_of, sweep
 from roadworthy_sources.reading.links import link_ends, link_sides
 from roadworthy_sources.scenarionet.values import entries, line_of
