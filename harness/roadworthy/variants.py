@@ -139,7 +139,7 @@ def check_variant(parent: Scenario, variant: Scenario) -> tuple[str, ...]:
     if variant.lineage is None or variant.lineage.parent != parent.hash:
         found.append("lineage")
     changed = _changed(parent, variant)
-    if _overlap_now(parent, variant, changed):
+    if _overlap_now(variant, changed):
         found.append("overlap")
     elif _collides(parent, variant, changed):
         found.append("collision")
@@ -285,13 +285,6 @@ def _changed(parent: Scenario, variant: Scenario) -> list[int]:
     return found
 
 
-def _boxes(scenario: Scenario, step: int) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
-    """Who is there at a step, and their boxes."""
-    here = np.flatnonzero(scenario.agents.valid[:, step])
-    state, size = scenario.agents.state[here, step], scenario.agents.size[here]
-    return here, _polygons(state[:, :3], 0.5 * size[:, 0], 0.5 * size[:, 1])
-
-
 def _polygons(poses: Array, half_length: Array, half_width: Array) -> NDArray[np.object_]:
     cos, sin = np.cos(poses[:, 2]), np.sin(poses[:, 2])
     rings = np.empty((len(poses), 4, 2))
@@ -308,40 +301,48 @@ def _ego_box(scenario: Scenario, step: int) -> NDArray[np.object_]:
     return _polygons(pose[None], np.array([0.5 * car.length]), np.array([0.5 * car.width]))
 
 
-def _pairs(scenario: Scenario, step: int, only: set[int]) -> set[tuple[str, str]]:
-    """Names of agents that overlap at a step, of pairs with one of `only`."""
-    here, boxes = _boxes(scenario, step)
-    mine = np.flatnonzero(np.isin(here, sorted(only)))
-    if not len(mine):
-        return set()
-    names = scenario.agents.id
-    hits = shapely.STRtree(boxes).query(boxes[mine], predicate="intersects").T
-    ordered = (sorted((names[here[mine[i]]], names[here[j]])) for i, j in hits if mine[i] != j)
-    return {(a, b) for a, b in ordered}
+def _pairs(scenario: Scenario, only: Sequence[int], steps: slice) -> set[tuple[str, str]]:
+    """Names of agents that overlap at one of some steps, of pairs with one of `only`."""
+    tracks = scenario.agents
+    state, valid = tracks.state[:, steps], tracks.valid[:, steps]
+    reach = 0.5 * np.hypot(tracks.size[:, 0], tracks.size[:, 1])
+    found: set[tuple[str, str]] = set()
+    for a in only:
+        gap = np.hypot(*np.moveaxis(state[:, :, :2] - state[a, None, :, :2], 2, 0))
+        close = valid & valid[a] & (gap <= (reach + reach[a])[:, None])
+        close[a] = False
+        others, at = np.nonzero(close)
+        if not len(others):
+            continue
+        half = 0.5 * tracks.size[:, :2]
+        own = np.full(len(at), a)
+        mine = _polygons(state[a, at, :3], half[own, 0], half[own, 1])
+        theirs = _polygons(state[others, at, :3], half[others, 0], half[others, 1])
+        for other in np.unique(others[shapely.intersects(mine, theirs)]):
+            first, second = sorted((tracks.id[a], tracks.id[int(other)]))
+            found.add((first, second))
+    return found
 
 
-def _overlap_now(parent: Scenario, variant: Scenario, changed: Sequence[int]) -> bool:
+def _overlap_now(variant: Scenario, changed: Sequence[int]) -> bool:
     """Whether the ego overlaps anyone at the present, or someone changed overlaps another."""
-    _, boxes = _boxes(variant, variant.start)
-    if len(boxes) and shapely.intersects(boxes, _ego_box(variant, variant.start)[0]).any():
+    now, tracks = variant.start, variant.agents
+    here = np.flatnonzero(tracks.valid[:, now])
+    half = 0.5 * tracks.size[here, :2]
+    boxes = _polygons(tracks.state[here, now, :3], half[:, 0], half[:, 1])
+    if len(boxes) and shapely.intersects(boxes, _ego_box(variant, now)[0]).any():
         return True
-    return bool(_pairs(variant, variant.start, set(changed)))
+    return bool(_pairs(variant, changed, slice(now, now + 1)))
 
 
 def _collides(parent: Scenario, variant: Scenario, changed: Sequence[int]) -> bool:
     """Whether someone changed meets another agent after the present, and not so in the parent."""
+    met = _pairs(variant, changed, slice(variant.start + 1, variant.steps))
+    if not met:
+        return False
     names = {variant.agents.id[a] for a in changed}
-    same = {i for i, name in enumerate(parent.agents.id) if name in names}
-    known: set[tuple[str, str]] = set()
-    for step in range(variant.start + 1, variant.steps):
-        now = _pairs(variant, step, set(changed))
-        if now:
-            if not known:
-                for k in range(parent.start, parent.steps):
-                    known |= _pairs(parent, k, same)
-            if now - known:
-                return True
-    return False
+    same = [i for i, name in enumerate(parent.agents.id) if name in names]
+    return bool(met - _pairs(parent, same, slice(parent.start, parent.steps)))
 
 
 def _motion(state: Array, valid: NDArray[np.bool_]) -> tuple[float, float, float, float]:

@@ -1,0 +1,81 @@
+"""`roadworthy generate SUBJECT... --generator NAME -n N --seed S --out STORE`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from roadworthy.exit_codes import ExitCode
+
+__all__ = ["command"]
+
+
+@click.command("generate")
+@click.argument("subjects", nargs=-1, required=True, metavar="SUBJECT...")
+@click.option("--generator", "name", required=True,
+              help="A name, module:Class, or ./file.py:Class.")  # fmt: skip
+@click.option("-n", "count", type=click.IntRange(1), default=4, show_default=True,
+              help="Variants of each scene to ask for.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Store to make.")
+@click.option("--option", "-o", "options", multiple=True, metavar="KEY=VALUE",
+              help="An option of the generator; repeatable.")  # fmt: skip
+@click.option("--reaction", type=click.FloatRange(0.0, 60.0), default=1.0, show_default=True,
+              help="Reaction time of the certificates [s].")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
+              help="Folder with real logs [$ROADWORTHY_DATA].")  # fmt: skip
+@click.option("--against", multiple=True, metavar="SUBJECT",
+              help="A source, suite or store to be evaluated on: refuse to vary anything that "
+              "shares its logs, map areas or lineage. Repeatable.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
+def command(
+    subjects: tuple[str, ...],
+    name: str,
+    count: int,
+    seed: int,
+    out: Path,
+    options: tuple[str, ...],
+    reaction: float,
+    data: Path | None,
+    against: tuple[str, ...],
+    as_json: bool,
+) -> ExitCode:
+    """Vary scenes, and store the variants that can be survived, each with the proof.
+
+    A SUBJECT is a store, a suite, a registered source, or a file or folder. Variants for which no
+    evasive drive was found go to another store, OUT-unsolvable. `roadworthy verify` tests the
+    proofs; generation.json counts what was refused, and why.
+    """
+    from roadworthy.commands._output import print_json, print_table
+    from roadworthy.plugins import FactorySpec, registry
+    from roadworthy.review import parse_options
+    from roadworthy.variants import generate_set, scenes_named, unsolvable_folder
+
+    given = parse_options(options)
+    entry = registry().resolve("generators", name)
+    made = generate_set(
+        scenes_named(subjects, data),
+        FactorySpec("generators", entry.spec, given, "--generator").build(),
+        name,
+        count,
+        seed,
+        out,
+        options=given,
+        reaction_s=reaction,
+        against={subject: scenes_named([subject], data) for subject in against},
+    )
+    if as_json:
+        print_json(made)
+        return ExitCode.OK
+    title = f"{out}: {made.stored} variants of {made.parents} scenes"
+    print_table(title, ("weakest manoeuvre", "variants"), list(made.labels.items()), ("variants",))
+    refused = ", ".join(f"{word} {number}" for word, number in made.refused.items()) or "none"
+    click.echo(
+        f"{title}; {made.asked} asked for, {made.made} made, refused: {refused}; "
+        f"{len(made.barren)} scenes without a variant",
+        err=True,
+    )
+    if made.labels.get("unsolvable"):
+        click.echo(f"kept apart: {unsolvable_folder(out)}", err=True)
+    return ExitCode.OK
