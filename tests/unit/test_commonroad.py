@@ -277,3 +277,12 @@ def test_format_2018b(tmp_path: Path, street: Scenario) -> None:
     scenario = read_one(written(tmp_path, text))
     np.testing.assert_array_equal(scenario.ego, street.ego)
     np.testing.assert_allclose(scenario.map.lane_speed_limit, 13.5)
+
+
+def test_configurations_of_one_place_are_one_cluster(data_dir: Path) -> None:
+    """They overlap in time, so statistics must not count them as independent."""
+    folder = data_dir / "ngsim_commonroad"
+    files = sorted(folder.glob("USA_Peach-4_*"))[:2]
+    tags = [set(scene.tags) for file in files for scene in CommonRoad(str(file)).scenarios()]
+    assert len(tags) == 2
+    assert all("log:USA_Peach-4" in words for words in tags)

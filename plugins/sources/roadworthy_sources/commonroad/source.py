@@ -88,6 +88,7 @@ def read_scenario(path: Path) -> Scenario:
         )
     tags, sentences = area_verdict(share_on_area(road_map, ego.states, ego.vehicle))
     words = ["simulated_traffic" if simulated else "real", "commonroad", "ego_from_traffic", *tags]
+    words.append(f"log:{_place(document.id)}")
     steps = last - first
     if steps - HISTORY < _SHORT:
         words.append("short")
@@ -104,6 +105,12 @@ def read_scenario(path: Path) -> Scenario:
         tags=tuple(words),
         repairs=(*notes, *sentences),
     )
+
+
+def _place(benchmark: str) -> str:
+    """`USA_Lanker-2` of `USA_Lanker-2_10_T-1`: configurations of one place overlap in time."""
+    parts = benchmark.split("_")
+    return "_".join(parts[:2]) if len(parts) > 2 else benchmark
 
 
 def is_simulated(document: Document) -> bool:
