@@ -108,7 +108,7 @@ def bezier(control: Array) -> Curve:
 def hermite(start: Array, yaw: float, end: Array, end_yaw: float) -> Curve:
     """A smooth curve between two poses [2] and directions [rad].
 
-    Where the tangents meet ahead, the curve bends like an arc towards that corner; else its
+    Where the tangents meet between them, the curve bends like an arc towards that corner; else its
     control points lie a third of the way along the tangents.
     """
     a, b = heading(yaw), heading(end_yaw)
@@ -119,7 +119,7 @@ def hermite(start: Array, yaw: float, end: Array, end_yaw: float) -> Curve:
     if abs(cross) > 0.2:
         ahead = (gap[0] * b[1] - gap[1] * b[0]) / cross
         behind = (a[0] * gap[1] - a[1] * gap[0]) / cross
-        if ahead > 0.0 and behind > 0.0:
+        if 0.2 * far < ahead < 2.0 * far and 0.2 * far < behind < 2.0 * far:
             reach, back = 0.55 * ahead, 0.55 * behind
     return bezier(np.stack([start, start + reach * a, end - back * b, end]))
 

@@ -289,6 +289,7 @@ def _phases(streets: Streets, node: int, made: list[Connector]) -> Signals:
 def crosswalk(streets: Streets, node: int, edge: int) -> None:
     """Lay a crosswalk over an arm near its mouth, with stop lines before it."""
     street, at_end = streets.streets[edge], streets.plan.edges[edge].b == node
+    street.crossed.append(node)
     low, high = CROSSWALK
     span = (street.length - high, street.length - low) if at_end else (low, high)
     streets.area(AreaKind.CROSSWALK, street.band(*span, -street.half, street.half))

@@ -210,6 +210,24 @@ def _link(plan: Plan) -> None:
     for k, edge in enumerate(plan.edges):
         plan.nodes[edge.a].arms.append(k)
         plan.nodes[edge.b].arms.append(k)
+    done: set[int] = set()
+    for n, node in enumerate(plan.nodes):
+        if len(node.arms) == 2 and n not in done:
+            for arrives, arm in zip((True, False), node.arms, strict=True):
+                _run_through(plan, n, arm, arrives, done)
+
+
+def _run_through(plan: Plan, n: int, arm: int, arrives: bool, done: set[int]) -> None:
+    """Turn round edges from a node on, until a node that is no joint, so that all run one way."""
+    while True:
+        done.add(n)
+        edge = plan.edges[arm]
+        if (edge.b == n) != arrives:
+            edge.a, edge.b = edge.b, edge.a
+        n = edge.a if arrives else edge.b
+        if len(plan.nodes[n].arms) != 2 or n in done:
+            return
+        (arm,) = [k for k in plan.nodes[n].arms if k != arm]
 
 
 def _aim(plan: Plan, rng: np.random.Generator) -> bool:

@@ -79,6 +79,7 @@ class Street:
         half: half its width, parking left out [m].
         parking: whether there is a parking strip beside the way there, and beside the way back.
         crossing: where a crosswalk lies in mid-block, its middle, 0 for nowhere [m].
+        crossed: the nodes at whose mouth there is a crosswalk.
     """
 
     edge: int
@@ -87,6 +88,7 @@ class Street:
     half: float
     parking: tuple[bool, bool] = (False, False)
     crossing: float = 0.0
+    crossed: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         step = np.diff(self.curve.xy, axis=0)

@@ -23,10 +23,11 @@ from roadworthy_sources.towns.junctions import (
 from roadworthy_sources.towns.layout import draw_plan
 from roadworthy_sources.towns.streets import PARKING, Street, Streets
 
-__all__ = ["Crossing", "Town", "make_town"]
+__all__ = ["KEEP_CLEAR", "Crossing", "Town", "make_town"]
 
 _PARKING_SHARE = 0.5
-_KEEP_CLEAR = 16.0
+KEEP_CLEAR = 16.0
+"""Parking strips keep this far from the ends of their street [m]."""
 _MID_BLOCK_SHARE = 0.3
 _ROOM = 95.0
 
@@ -155,13 +156,13 @@ def _park(streets: Streets, street: Street, rng: np.random.Generator) -> None:
     """Perhaps parking strips along a side street."""
     edge = streets.plan.edges[street.edge]
     draws = rng.random(2)
-    if edge.lanes > 1 or street.length < 3.0 * _KEEP_CLEAR:
+    if edge.lanes > 1 or street.length < 3.0 * KEEP_CLEAR:
         return
     street.parking = (bool(draws[0] < _PARKING_SHARE), bool(draws[1] < _PARKING_SHARE))
     for side, there in ((-1.0, street.parking[0]), (1.0, street.parking[1])):
         if there:
             low, high = sorted((side * street.half, side * (street.half + PARKING)))
-            span = (_KEEP_CLEAR, street.length - _KEEP_CLEAR)
+            span = (KEEP_CLEAR, street.length - KEEP_CLEAR)
             streets.area(AreaKind.CARPARK, street.band(*span, low, high))
 
 
