@@ -123,7 +123,16 @@ class ColumnDifference(msgspec.Struct, frozen=True, kw_only=True):
     def power_sentence(self) -> str:
         """What this comparison could have seen, in one sentence."""
         if self.detectable is None:
-            return f"{self.name}: no scenario differs, so that nothing is known of the spread."
+            every = (
+                "no scenario differs"
+                if not self.difference.value
+                else (
+                    "there is one scenario" if self.clusters < 2 else "all scenarios differ alike"
+                )
+            )
+            return f"{self.name}: {every}, so that nothing is known of the spread."
+        if self.detectable > 1.0 and self.a.interval == self.b.interval == "exact":
+            return f"{self.name}: {self.scenarios} scenarios are too few to show any difference."
         seen = f"{self.scenarios} scenarios show a difference of {self.detectable:.3g}"
         more = ""
         if self.needed is not None and self.effect is not None:
@@ -289,6 +298,7 @@ def _columns(a: Contestant, pairs: Pairs, settings: _Settings) -> tuple[ColumnDi
     for k, key in enumerate(pairs.columns):
         spec, found = specs[key], changes[k]
         effect = settings.effect if settings.effect is not None else found.value
+        shares = means_a[k].method == means_b[k].method == "exact"
         power = stats.paired_power(
             found.se,
             found.scenarios,
@@ -307,7 +317,7 @@ def _columns(a: Contestant, pairs: Pairs, settings: _Settings) -> tuple[ColumnDi
                 clusters=found.clusters,
                 a=_mean(means_a[k]),
                 b=_mean(means_b[k]),
-                difference=_mean(found),
+                difference=_of_shares(_mean(found)) if shares else _mean(found),
                 p=float(p[k]) if found.scenarios else None,
                 p_holm=None,
                 verdict="",
@@ -391,6 +401,14 @@ def _ref(record: CaseRecord) -> CaseRef:
         scenario=record.scenario,
         repetition=record.repetition,
     )
+
+
+def _of_shares(difference: Mean) -> Mean:
+    """Two shares are no further apart than 1, which Student's t does not know."""
+    if difference.low is None or difference.high is None:
+        return difference
+    low, high = max(difference.low, -1.0), min(difference.high, 1.0)
+    return msgspec.structs.replace(difference, low=low, high=high)
 
 
 def _mean(interval: stats.Interval) -> Mean:

@@ -328,6 +328,28 @@ def test_keyboard_alone(browser: Any) -> None:
     assert browser.switch_to.active_element.text == name
 
 
+def test_nothing_scrolls_sideways_on_a_phone(browser: Any) -> None:
+    resize(browser, PHONE)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    wide = (
+        "return [...document.querySelectorAll('.scroll')]"
+        ".filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)"
+    )
+    assert browser.execute_script(wide) == []
+    cells = browser.find_elements(By.CSS_SELECTOR, "table.headline tbody tr:first-child td.number")
+    places = [cell.rect for cell in cells]
+    assert [place["x"] for place in places] == [places[0]["x"]] * 2
+    assert places[1]["y"] >= places[0]["y"] + places[0]["height"] - 1
+    shown = "return getComputedStyle(arguments[0], '::before').content"
+    assert browser.execute_script(shown, cells[0]) == '"careful (privileged)"'
+    browser.find_element(By.CSS_SELECTOR, "#table [data-sort='0']").click()
+    assert browser.find_element(By.CSS_SELECTOR, "#table th[aria-sort='ascending']").text
+    roles = "return [...new Set([...document.querySelectorAll('#table td')].map(c => c.role))]"
+    assert browser.execute_script(roles) == ["cell"]
+    open_case(browser, failing_case(browser))
+    assert browser.execute_script(wide) == []
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
 def test_accessible_and_readable(

@@ -52,6 +52,32 @@ def test_a_planner_compared_with_itself_is_equal(tmp_path: Path) -> None:
     assert "nothing is known" in found.power_sentence()
 
 
+def test_two_scenarios_do_not_make_shares_differ_by_more_than_one(tmp_path: Path) -> None:
+    scores = {"old": {"success": [0.0, 1.0]}, "new": {"success": [1.0, 1.0]}}
+    run = write_run(tmp_path / "run", scores)
+    [challenge] = compare([run]).challenges
+    found = next(c for c in challenge.columns if c.name == "drive.success")
+    assert (found.difference.low, found.difference.high) == (-1.0, 1.0)
+    assert "too few to show any difference" in found.power_sentence()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ([0.0], [1.0], "there is one scenario"),
+        ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], "all scenarios differ alike"),
+        ([0.0, 1.0, 0.0], [0.0, 1.0, 0.0], "no scenario differs"),
+    ],
+)
+def test_it_says_why_nothing_is_known_of_the_spread(
+    tmp_path: Path, old: list[float], new: list[float], said: str
+) -> None:
+    run = write_run(tmp_path / "run", {"old": {"success": old}, "new": {"success": new}})
+    [challenge] = compare([run]).challenges
+    found = next(c for c in challenge.columns if c.name == "drive.success")
+    assert said in found.power_sentence()
+
+
 def test_repetitions_are_averaged_before_anything_is_counted(tmp_path: Path) -> None:
     """Three copies of every case say no more than one."""
     a, b = scores(30), scores(30, 1, 0.02)

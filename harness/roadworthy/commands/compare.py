@@ -114,8 +114,9 @@ def _remarks(comparison: Comparison, challenge: Challenge) -> list[str]:
             out.append(f"note: the run of {side.label} is not complete")
     if challenge.left_out:
         out.append(f"note: in one run alone: {', '.join(challenge.left_out)}")
-    out += [c.power_sentence() for c in challenge.headline if c.detectable is not None]
-    same = [c.name for c in challenge.headline if c.scenarios and c.detectable is None]
+    known = [c for c in challenge.headline if c.scenarios]
+    same = [c.name for c in known if c.detectable is None and not c.difference.value]
+    out += [c.power_sentence() for c in known if c.name not in same]
     if same:
         out.append(f"{', '.join(same)}: no scenario differs, so nothing is known of the spread.")
     return out

@@ -18,7 +18,7 @@ from roadworthy.report.view import View
 
 __all__ = ["asset", "page_of", "policy"]
 
-_STYLES = ("base.css", "parts.css", "player.css")
+_STYLES = ("base.css", "parts.css", "player.css", "phone.css")
 _SCRIPTS = (
     "base.js",
     "decode.js",

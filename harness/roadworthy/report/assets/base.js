@@ -50,6 +50,15 @@ rw.levelWord = { error: "error", fail: "failed", near: "near miss", "": "passed"
 
 rw.seriesClass = (entry) => `series-${entry % 8}`;
 
+/** Says that a table is one, also where a small screen stacks its cells. */
+rw.keepTable = (table) => {
+  const roles = { thead: "rowgroup", tbody: "rowgroup", tr: "row", td: "cell", "thead th": "columnheader", "tbody th": "rowheader" };
+  table.setAttribute("role", "table");
+  for (const [selector, role] of Object.entries(roles)) {
+    for (const node of table.querySelectorAll(selector)) node.setAttribute("role", role);
+  }
+};
+
 /** Options for a select of columns, the primary one chosen. */
 rw.columnOptions = (select) => {
   const { columns, primary } = rw.data;

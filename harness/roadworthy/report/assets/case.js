@@ -10,9 +10,10 @@ rw.case = (() => {
 
   function scores(item) {
     const { entries, columns } = rw.data;
-    const cell = (result, column) => {
+    const cell = (result, entry, column) => {
       const value = result ? result.v[column] : null;
-      return el("td", { class: "number" }, rw.format(value));
+      const names = { class: `number ${rw.seriesClass(entry)}`, "data-label": entries[entry].label };
+      return el("td", names, rw.format(value));
     };
     $("case-scores").tHead.replaceChildren(
       el("tr", {}, el("th", { scope: "col" }, "Metric"), ...entries.map(({ label }, i) =>
@@ -24,9 +25,10 @@ rw.case = (() => {
         const { label, unit, doc, headline } = columns[column];
         return el("tr", { class: headline ? "strong" : null },
           el("th", { scope: "row", title: doc || null }, label, unit ? el("span", { class: "unit" }, ` ${unit}`) : null),
-          ...item.results.map((result) => cell(result, column)));
+          ...item.results.map((result, entry) => cell(result, entry, column)));
       }),
     );
+    rw.keepTable($("case-scores"));
   }
 
   function errors(item) {

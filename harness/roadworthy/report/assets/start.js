@@ -1,5 +1,6 @@
 // Brings the page to life.
 
+document.querySelectorAll("table.stack").forEach(rw.keepTable);
 rw.table.start();
 rw.scatter.start();
 rw.gallery.start();

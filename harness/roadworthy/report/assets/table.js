@@ -82,9 +82,10 @@ rw.table = (() => {
 
   function cell(item, entry) {
     const result = item.results[entry];
-    if (!result) return el("td", { class: "number quiet-cell" }, "not run");
+    const names = { class: `number ${rw.seriesClass(entry)}`, "data-label": entries[entry].label };
+    if (!result) return el("td", { ...names, class: `${names.class} quiet-cell` }, "not run");
     const level = rw.level(result);
-    return el("td", { class: "number" }, rw.format(result.v[column()]), " ",
+    return el("td", names, rw.format(result.v[column()]), " ",
       level ? el("span", { class: `level ${level}` }, rw.levelWord[level]) : null);
   }
 
@@ -93,7 +94,7 @@ rw.table = (() => {
     const { better } = columns[column()];
     const good = found && better !== "neither" ? (found > 0) === (better === "higher") : null;
     const name = good === null ? "" : good ? " up" : " down";
-    return el("td", { class: `number${name}` }, found === null ? "–" : `${found > 0 ? "+" : ""}${rw.format(found)}`);
+    return el("td", { class: `number${name}`, "data-label": "Change" }, found === null ? "–" : `${found > 0 ? "+" : ""}${rw.format(found)}`);
   }
 
   function reasonCell(item) {
@@ -128,6 +129,7 @@ rw.table = (() => {
       pair ? heading("change", "Change", { class: "number" }) : null,
       heading("worst", "What went wrong")));
     $("table").tBodies[0].replaceChildren(...shown.map(row));
+    rw.keepTable($("table"));
     const more = state.rows.length - shown.length;
     $("more").hidden = !more;
     $("count").textContent = `${state.rows.length} of ${cases.length} cases${more ? `, the first ${shown.length} shown` : ""}`;
