@@ -26,7 +26,14 @@ from roadworthy.rings import polygon_of
 from roadworthy.scenario import DT, AgentKind, Scenario, StateIndex
 from roadworthy.scenario_store import StoreWriter
 from roadworthy.seeding import generator as random_numbers
-from roadworthy.solvability import REACTION_S, Certificate, recheck, solve, write_certificates
+from roadworthy.solvability import (
+    REACTION_S,
+    Certificate,
+    recheck,
+    solve,
+    steady_drive,
+    write_certificates,
+)
 from roadworthy.solvability.search import road_rings
 from roadworthy.splits import require_disjoint
 from roadworthy.store import write_file
@@ -208,7 +215,7 @@ def generate_set(
             if problems:
                 refused.update(problems)
                 continue
-            certificate = solve(admitted, reaction_s)
+            certificate = solve(admitted, reaction_s, base=steady_drive(admitted))
             if recheck(admitted, certificate):
                 refused["certificate"] += 1
                 continue

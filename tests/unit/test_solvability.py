@@ -21,6 +21,7 @@ from roadworthy.solvability import (
     read_certificates,
     recheck,
     solve,
+    steady_drive,
     write_certificates,
 )
 from roadworthy.testing.scenes import moved, straight_road_scenario
@@ -74,7 +75,7 @@ def test_negative_control_walls_within_the_reaction_distance_are_unsolvable() ->
         assert recheck(scene, found) == ()
 
 
-@settings(max_examples=40)
+@settings(max_examples=30, deadline=None)
 @given(
     speed=st.floats(4.0, 16.0),
     reaction=st.sampled_from([0.0, 0.5, 1.0, 1.5]),
@@ -167,13 +168,7 @@ def test_every_certificate_of_procedural_scenes_holds() -> None:
     scenes = [s for s in Procedural(seed=5, count=15).scenarios() if isinstance(s, Scenario)]
     found = []
     for scene in scenes:
-        base = drive_of(scene.ego[scene.start :])
-        steady = base.copy()
-        steady[:, 3] = max(base[0, 3], 4.0)
-        line = np.arange(len(base)) * 0.1 * steady[0, 3]
-        steady[:, :2] = base[0, :2] + line[:, None] * [np.cos(base[0, 2]), np.sin(base[0, 2])]
-        steady[:, 2] = base[0, 2]
-        for drive in (None, steady):
+        for drive in (None, steady_drive(scene)):
             one = solve(scene, 1.0, base=drive)
             assert recheck(scene, one) == ()
             found.append(one)
@@ -219,6 +214,29 @@ def test_a_false_certificate_is_found_out(held: tuple[Scenario, Certificate]) ->
     ):
         problems = recheck(scene, false)
         assert any(sentence in problem for problem in problems), (sentence, problems)
+
+
+def test_a_base_drive_that_nobody_can_drive_is_found_out() -> None:
+    scene = walled(60.0, 12.0)
+    steady = steady_drive(scene)
+    jump, swift = steady.copy(), steady.copy()
+    jump[:, :2] += 2.0
+    swift[30:, 3] += 20.0
+    for base, sentence in ((jump, "does not begin where"), (swift, "base drive: ")):
+        problems = recheck(scene, solve(scene, 1.0, base=base))
+        assert any(sentence in problem for problem in problems), problems
+    assert recheck(scene, solve(scene, 1.0, base=steady)) == ()
+
+
+def test_a_steady_driver_slows_down_for_curves_and_for_nobody() -> None:
+    scene = walled(30.0, 12.0)
+    assert np.allclose(steady_drive(scene)[:, 3], 12.0)
+    for curved in Procedural(seed=8, count=6, families=["curve", "four_way"]).scenarios():
+        assert isinstance(curved, Scenario)
+        drive = steady_drive(curved)
+        rate = np.abs(np.diff(np.unwrap(drive[:, 2]))) * 10.0
+        assert (rate * drive[1:, 3]).max() < 4.0
+        assert (np.abs(np.diff(drive[:, 3])) * 10.0).max() < 4.1
 
 
 def test_a_certificate_survives_being_written(

@@ -24,9 +24,10 @@ from roadworthy.solvability.certificate import (
     read_certificates,
     write_certificates,
 )
+from roadworthy.solvability.drives import drive_of, steady_drive
 from roadworthy.solvability.limits import Limits
 from roadworthy.solvability.recheck import recheck
-from roadworthy.solvability.search import REACTION_S, drive_of, solve
+from roadworthy.solvability.search import REACTION_S, solve
 
 __all__ = [
     "CERTIFICATES",
@@ -39,5 +40,6 @@ __all__ = [
     "read_certificates",
     "recheck",
     "solve",
+    "steady_drive",
     "write_certificates",
 ]

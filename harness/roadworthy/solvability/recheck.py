@@ -19,19 +19,23 @@ _FORESIGHT_STEPS = 40
 _BEHIND = np.radians(150.0)
 _SLACK = 1e-3
 _DRIFT = 0.05
+_BASE_DRIFT = 0.15
 _KERB = 0.02
+_START = 1e-3
 _MAX_CURVATURE = 0.25
 
 
 def recheck(scenario: Scenario, certificate: Certificate) -> tuple[str, ...]:
     """What is wrong with a certificate, in sentences; nothing if it holds.
 
-    Tested are: the hash of the scene; the base drive, its first contact, and the onset of the
+    Tested are: the hash of the scene; the base drive, where it is not the log's (it begins
+    where the ego is, and is fit to be driven), its first contact, and the onset of the
     hazard; of each drive that the certificate holds: that it is the base drive until it begins,
     that it begins no sooner than the reaction time says, that its positions, headings and speeds
     agree, that it keeps within the limits of friction, that its box meets nobody's (but for those
     excused, who must come from behind and be able to react), and, where it swerves, that its
-    corners stay on the road. Tolerances: 1 mm/s² and 1 mrad/s, 5 cm per step, 2 cm at kerbs.
+    corners stay on the road. Tolerances: 1 mm/s², 5 cm per step (15 cm for a
+    base drive), 2 cm at kerbs.
 
     Args:
         scenario: the scene that it is about.
@@ -50,6 +54,14 @@ def _problems(scenario: Scenario, certificate: Certificate) -> Iterator[str]:
         if given.shape != base.shape:
             yield f"the base drive has shape {given.shape}, wanted {base.shape}"
             return
+        if not np.isfinite(given).all() or (given[:, 3] < 0.0).any():
+            yield "the base drive is not finite, or goes backwards"
+            return
+        if not np.allclose(given[0], base[0], rtol=0.0, atol=_START):
+            yield "the base drive does not begin where the ego is at the present"
+        yield from (
+            f"base drive: {text}" for text in _motion_problems(given, certificate, _BASE_DRIFT)
+        )
         base = given
     contact, agent = _first_contact(scenario, base, None)
     if (contact, agent) != (certificate.contact, certificate.contact_agent):
@@ -94,7 +106,7 @@ def _evasion_problems(
     said = certificate.onset + evasion.reaction_s / DT
     if abs(begin - said) > 1e-6:
         yield f"begins at step {begin}, its reaction time says {said:g}"
-    yield from _motion_problems(states, certificate)
+    yield from _motion_problems(states, certificate, _DRIFT)
     drive = np.concatenate([base[:begin], states])
     met, agent = _first_contact(scenario, drive, set(evasion.excused))
     if met >= 0:
@@ -113,7 +125,9 @@ def _evasion_problems(
             yield f"is off the road at step {begin + off}"
 
 
-def _motion_problems(states: NDArray[np.float64], certificate: Certificate) -> Iterator[str]:
+def _motion_problems(
+    states: NDArray[np.float64], certificate: Certificate, most: float
+) -> Iterator[str]:
     """Whether positions, headings and speeds agree, and what tyres bear is not exceeded."""
     if len(states) < 2:
         return
@@ -122,7 +136,7 @@ def _motion_problems(states: NDArray[np.float64], certificate: Certificate) -> I
     yaw = states[:-1, 2] + 0.5 * turn
     wanted = (speed * DT)[:, None] * np.column_stack([np.cos(yaw), np.sin(yaw)])
     drift = np.hypot(*(np.diff(states[:, :2], axis=0) - wanted).T)
-    if drift.max() > _DRIFT:
+    if drift.max() > most:
         yield f"step {int(drift.argmax())}: moves {drift.max():.3f} m beside its speed and heading"
     lat = np.abs(speed * turn / DT)
     lon = np.diff(states[:, 3]) / DT

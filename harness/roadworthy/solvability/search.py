@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from roadworthy.geometry.polygons import PolygonIndex, build_polygon_index
 from roadworthy.scenario import DT, AreaKind, LaneKind, Ragged, RoadMap, Scenario
 from roadworthy.solvability.certificate import Certificate, Evasion, Manoeuvre
+from roadworthy.solvability.drives import drive_of
 from roadworthy.solvability.kernels import first_contact, onset_of, search
 from roadworthy.solvability.limits import Limits
 from roadworthy.solvability.manoeuvres import levels, table
-from roadworthy.vehicle import EgoIndex
 
-__all__ = ["FORESIGHT_S", "MARGIN", "REACTION_S", "drive_of", "road_rings", "solve"]
+__all__ = ["FORESIGHT_S", "MARGIN", "REACTION_S", "road_rings", "solve"]
 
 REACTION_S = 1.0
 """Reaction time unless another is asked for [s]."""
@@ -29,15 +29,6 @@ _BEYOND = 60.0
 _STRIDE = 3
 _ROADS_KEPT = 16
 _roads: dict[str, PolygonIndex] = {}
-
-
-def drive_of(ego: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ego states [N, 11] as a drive [N, 4]: x, y, unwrapped yaw, speed forward (at least 0)."""
-    columns = [EgoIndex.X, EgoIndex.Y, EgoIndex.YAW, EgoIndex.VX]
-    out = np.ascontiguousarray(ego[:, columns], np.float64)
-    out[:, 2] = np.unwrap(out[:, 2])
-    out[:, 3] = np.maximum(out[:, 3], 0.0)
-    return out
 
 
 def road_rings(road_map: RoadMap) -> list[NDArray[np.float64]]:
@@ -69,8 +60,8 @@ def solve(
         scenario: an admitted scene; everyone but the ego keeps to the log.
         reaction_s: seconds from the hazard's onset to the begin of the manoeuvre.
         limits: of friction.
-        base: [horizon + 1, 4] what the ego does until it reacts, as by `drive_of`; the logged
-            drive unless given.
+        base: [horizon + 1, 4] what the ego does until it reacts, such as `steady_drive`; the
+            logged drive unless given.
 
     Raises:
         ValueError: a base drive of another shape, or a negative reaction time.
