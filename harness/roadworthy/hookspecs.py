@@ -64,6 +64,13 @@ def roadworthy_conformance() -> Factories:  # type: ignore[empty-body]
 
 
 @hookspec
+def roadworthy_renderers() -> Factories:  # type: ignore[empty-body]
+    """Renderers of scenes: name -> function (scene folder, cameras file, folder for pictures,
+    traversal or "") that writes a PNG for each camera and returns how many it wrote.
+    `roadworthy render SCENE --cameras FILE --out DIR` runs it."""
+
+
+@hookspec
 def roadworthy_case_end(run: Any, record: Any) -> None:
     """Called in the parent process after each case has been recorded.
 

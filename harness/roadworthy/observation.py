@@ -7,8 +7,8 @@ An observation holds the past and the present alone. The future of the log is in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,8 @@ class Observation:
         agents_kind: int8 [A], `AgentKind`.
         agents_size: [A, 3] length, width, height [m].
         signal_state: int8 [G], `SignalState` now.
+        images: per camera of the rig uint8 [H, W, 3], red, green, blue; none where the simulator
+            has no cameras.
     """
 
     brief: Brief
@@ -63,6 +65,7 @@ class Observation:
     agents_kind: NDArray[np.int8]
     agents_size: NDArray[np.float64]
     signal_state: NDArray[np.int8]
+    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,7 @@ class ObservationBatch:
         rows: int64 [S], which of the briefs given to `reset_batch` each row belongs to; cases
             that have ended or failed are no longer among them.
         agents_count, signal_count: int64 [S], the unpadded numbers.
+        images: per camera uint8 [S, H, W, 3].
     """
 
     briefs: Sequence[Brief]
@@ -90,6 +94,7 @@ class ObservationBatch:
     signal_state: NDArray[np.int8]
     agents_count: NDArray[np.int64]
     signal_count: NDArray[np.int64]
+    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.briefs)
@@ -105,4 +110,5 @@ class ObservationBatch:
             agents_kind=self.agents_kind[index, :count].copy(),
             agents_size=self.agents_size[index, :count].copy(),
             signal_state=self.signal_state[index, :signals].copy(),
+            images={name: shown[index].copy() for name, shown in self.images.items()},
         )

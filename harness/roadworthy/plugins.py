@@ -37,7 +37,16 @@ __all__ = [
     "registry",
 ]
 
-KINDS = ("sources", "simulators", "planners", "generators", "metrics", "trainers", "conformance")
+KINDS = (
+    "sources",
+    "simulators",
+    "planners",
+    "generators",
+    "metrics",
+    "trainers",
+    "conformance",
+    "renderers",
+)
 """What a plugin can offer by name; the hook of a kind is `roadworthy_<kind>`."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

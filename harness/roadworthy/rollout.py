@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from roadworthy.scenario import HISTORY, Scenario, content_hash
 
-__all__ = ["Case", "CaseError", "Plans", "RolloutBatch", "Status"]
+__all__ = ["Case", "CaseError", "Frames", "Plans", "RolloutBatch", "Status"]
 
 
 class Status(StrEnum):
@@ -84,6 +84,27 @@ class Plans:
 
 
 @dataclass(frozen=True, eq=False)
+class Frames:
+    """How far the pictures of one rollout may be believed: R moments, C cameras.
+
+    Attributes:
+        cameras: C names.
+        step: int64 [R], the simulation step of each.
+        hollow: [R, C] share of a picture that less than half covers.
+        unseen: [R, C] share of a picture that shows what was never recorded.
+        off_path: [R] distance of the ego from the recorded path [m].
+        valid: bool [R], whether the simulator stands by all pictures of that moment.
+    """
+
+    cameras: tuple[str, ...]
+    step: NDArray[np.int64]
+    hollow: NDArray[np.float64]
+    unseen: NDArray[np.float64]
+    off_path: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
 class RolloutBatch:
     """S rollouts, padded: H - 1 rows of history, then the driven steps 0 .. T.
 
@@ -102,6 +123,7 @@ class RolloutBatch:
         plans: per case the plans made.
         open_loop: whether this is one plan per case, driven for 4 s while the log replays. It is
             the plan that is judged then, not a drive: `pdms` and `epdms` are NAVSIM's own.
+        frames: per case the figures of its pictures; empty where the simulator has no cameras.
     """
 
     cases: tuple[Case, ...]
@@ -113,6 +135,7 @@ class RolloutBatch:
     signals: NDArray[np.int8]
     plans: tuple[Plans, ...]
     open_loop: bool = False
+    frames: tuple[Frames, ...] = ()
 
     now = HISTORY - 1
 
@@ -132,4 +155,5 @@ class RolloutBatch:
             signals=self.signals[index],
             plans=tuple(self.plans[i] for i in index),
             open_loop=self.open_loop,
+            frames=tuple(self.frames[i] for i in index) if self.frames else (),
         )

@@ -16,6 +16,7 @@ def roadworthy_metrics() -> Mapping[str, str]:
         "success": "roadworthy_metrics.success:Success",
         "comfort": "roadworthy_metrics.comfort:Comfort",
         "hd-score": "roadworthy_metrics.hd_score:HDScore",
+        "camera-validity": "roadworthy_metrics.camera_validity:CameraValidity",
         "neuroncap": "roadworthy_metrics.neuroncap:NeuroNCAP",
     }
 

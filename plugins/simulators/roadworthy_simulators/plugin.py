@@ -12,9 +12,15 @@ def roadworthy_simulators() -> Mapping[str, str]:
     return {
         "open-loop": "roadworthy_simulators.open_loop:OpenLoop",
         "closed-loop": "roadworthy_simulators.closed_loop:ClosedLoop",
+        "splat": "roadworthy_simulators.splat.simulator:Splat",
     }
 
 
 @hookimpl
 def roadworthy_conformance() -> Mapping[str, str]:
     return {"render": "roadworthy_simulators.splat.conformance:check_render"}
+
+
+@hookimpl
+def roadworthy_renderers() -> Mapping[str, str]:
+    return {"splat": "roadworthy_simulators.splat.pictures:render_pictures"}

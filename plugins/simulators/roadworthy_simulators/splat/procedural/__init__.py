@@ -1,0 +1,1 @@
+"""Procedural splat scenes: a street painted along a scenario's map, and everyone on it."""
