@@ -100,7 +100,7 @@ def test_the_same_random_numbers_give_the_same_variants_and_others_others() -> N
 
 
 def test_each_option_changes_what_it_says() -> None:
-    off = {"speed": 0.0, "gap_m": 0.0, "timing_s": 0.0, "size": 0.0, "kinds": 0.0, "share": 0.0}
+    off = {"speed": 0.0, "gap_m": 0.0, "timing_s": 0.0, "size": 0.0, "kinds": 0.0, "agents": 3}
     scene = parents()[3]
     seen = {"speed": 0, "gap_m": 0, "timing_s": 0, "size": 0, "kinds": 0}
     for option, value in (

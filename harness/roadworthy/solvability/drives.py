@@ -100,4 +100,6 @@ def _beyond(route: Array, end: Array) -> Array:
     offset += np.tan(np.clip(turned, -1.0, 1.0)) * _BLEND_M * share * (1.0 - share) ** 2
     moved = xy + offset[:, None] * left
     heading = np.unwrap(np.arctan2(*np.gradient(moved, axis=0).T[::-1]))
-    return np.column_stack([moved, heading])[1:]
+    ahead = (moved - end[:2]) @ np.array([np.cos(end[2]), np.sin(end[2])])
+    first = int(np.argmax(ahead > 0.5 * _SPACING))
+    return np.column_stack([moved, heading])[first:] if ahead[first] > 0.0 else np.zeros((0, 3))

@@ -54,11 +54,11 @@ class _Change:
 class Perturb:
     """Varies speeds, gaps, timing, sizes and kinds of some agents at random.
 
-    Each variant changes one agent near the ego and each other with probability `share`. An
-    agent that moves keeps to its path: what changes is when it is where. Ego, route, signals and
-    map are the parent's, agents may have left earlier or later. A variant that overlaps, makes
-    agents collide, moves beyond what such agents can or leaves the road
-    (`roadworthy.variants.check_variant`) is drawn again, 30 times at most.
+    Each variant changes one to `agents` agents near the ego. One that moves keeps to its path:
+    what changes is when it is where. Ego, route, signals and map are the parent's; agents may
+    have left earlier or later. A variant that overlaps, makes agents collide, moves beyond what
+    such agents can or leaves the road (`roadworthy.variants.check_variant`) is drawn again, 30
+    times at most, each time a tenth milder.
 
     Equal scenes and random numbers give equal variants. Each has a seed of its own, drawn from
     them in turn, and is made again from it by `vary`.
@@ -69,7 +69,7 @@ class Perturb:
         timing_s: how much earlier or later an agent comes to be where it was, at most [s].
         size: largest relative change of length and of width.
         kinds: probability that an agent changed is of another kind or class of size.
-        share: probability of each further agent near the ego to be changed.
+        agents: how many agents are changed at most.
 
     Raises:
         SuiteError: an argument is out of range, or nothing would change.
@@ -82,7 +82,7 @@ class Perturb:
         timing_s: float = 1.5,
         size: float = 0.12,
         kinds: float = 0.15,
-        share: float = 0.3,
+        agents: int = 4,
     ) -> None:
         most = {
             "speed": (speed, 0.9),
@@ -90,11 +90,14 @@ class Perturb:
             "timing_s": (timing_s, 5.0),
             "size": (size, 0.5),
             "kinds": (kinds, 1.0),
-            "share": (share, 1.0),
+            "agents": (agents, 100),
         }
         for name, (value, bound) in most.items():
-            if not 0.0 <= value <= bound:
-                raise SuiteError(f"perturb: {name} is {value!r}", hint=f"Give 0 to {bound:g}.")
+            least = 1 if name == "agents" else 0
+            if not least <= value <= bound:
+                raise SuiteError(
+                    f"perturb: {name} is {value!r}", hint=f"Give {least} to {bound:g}."
+                )
         if not any((speed, gap_m, timing_s, size, kinds)):
             raise SuiteError(
                 "perturb: nothing may change",
@@ -105,7 +108,7 @@ class Perturb:
         self.timing_s = float(timing_s)
         self.size = float(size)
         self.kinds = float(kinds)
-        self.share = float(share)
+        self.agents = int(agents)
 
     def generate(self, scenario: Scenario, n: int, rng: np.random.Generator) -> Iterator[Scenario]:
         """Up to `n` variants; fewer where all draws of one are unfit, none without agents."""
@@ -121,7 +124,7 @@ class Perturb:
             return None
         rng = np.random.Generator(np.random.Philox(seed))
         for attempt in range(_ATTEMPTS):
-            changes = self._draw(scenario, near, rng)
+            changes = self._draw(scenario, near, 0.9**attempt, rng)
             tracks = _applied(scenario, changes)
             if tracks is None:
                 continue
@@ -134,7 +137,7 @@ class Perturb:
                     "attempt": attempt,
                     "options": {
                         name: getattr(self, name)
-                        for name in ("speed", "gap_m", "timing_s", "size", "kinds", "share")
+                        for name in ("speed", "gap_m", "timing_s", "size", "kinds", "agents")
                     },
                     "changes": [_told(scenario, change) for change in changes],
                 },
@@ -157,17 +160,19 @@ class Perturb:
         return None
 
     def _draw(
-        self, scenario: Scenario, near: NDArray[np.int64], rng: np.random.Generator
+        self, scenario: Scenario, near: NDArray[np.int64], scale: float, rng: np.random.Generator
     ) -> list[_Change]:
         """What happens to whom; at least one agent is changed."""
-        chosen = rng.random(len(near)) < self.share
-        chosen[rng.integers(len(near))] = True
-        return [self._change(scenario, int(a), rng) for a in near[chosen]]
+        count = int(rng.integers(1, min(self.agents, len(near)) + 1))
+        chosen = np.sort(rng.choice(near, count, replace=False))
+        return [self._change(scenario, int(a), scale, rng) for a in chosen]
 
-    def _change(self, scenario: Scenario, agent: int, rng: np.random.Generator) -> _Change:
+    def _change(
+        self, scenario: Scenario, agent: int, scale: float, rng: np.random.Generator
+    ) -> _Change:
         state, valid = scenario.agents.state[agent], scenario.agents.valid[agent]
         fastest = float(np.hypot(*state[valid, StateIndex.VX :].T).max())
-        draw = rng.uniform(-1.0, 1.0, 5)
+        draw = scale * rng.uniform(-1.0, 1.0, 5)
         moves = fastest > _STANDING
         warp = Warp(
             speed=1.0 + self.speed * draw[0] if moves else 1.0,
