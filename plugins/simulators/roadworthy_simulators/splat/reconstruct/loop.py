@@ -1,0 +1,91 @@
+"""The Lightning loop around a fit: progress bar, checkpoints, stopping."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from torch.utils.data import DataLoader
+
+from roadworthy_simulators.splat.reconstruct.checkpoint import save_fit
+from roadworthy_simulators.splat.reconstruct.fit import Fit
+
+__all__ = ["run_fit"]
+
+
+class _Module(lightning.LightningModule):
+    """A step of the loop is a step of the fit, which optimises by itself."""
+
+    def __init__(self, fit: Fit) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.fit = fit
+
+    def configure_optimizers(self) -> None:
+        return None
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        loss = self.fit.advance()
+        if self.fit.step % 10 == 0:
+            self.log("loss", loss, prog_bar=True, batch_size=1)
+            self.log("gaussians", float(len(self.fit.model)), prog_bar=True, batch_size=1)
+
+
+class _Checkpoints(Callback):
+    def __init__(self, fit: Fit, folder: Path, every: int) -> None:
+        self.fit, self.folder, self.every = fit, folder, every
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        if self.fit.step % self.every == 0 or self.fit.step == self.fit.options.steps:
+            save_fit(self.fit, self.folder)
+
+
+def run_fit(
+    fit: Fit,
+    folder: Path | None = None,
+    *,
+    every: int = 1000,
+    until: int | None = None,
+    progress: bool = False,
+    trainer: Callable[..., Any] = lightning.Trainer,
+) -> None:
+    """Carries a fit on to its last step.
+
+    Args:
+        fit: is changed.
+        folder: checkpoints go there; None: none are written.
+        every: steps between checkpoints.
+        until: a step to stop at before; a checkpoint is written there.
+        progress: whether to show a bar.
+        trainer: makes the `Trainer`; for other loggers or callbacks.
+    """
+    last = fit.options.steps if until is None else min(until, fit.options.steps)
+    if fit.step >= last:
+        return
+    callbacks: list[Callback] = []
+    if folder is not None:
+        callbacks.append(_Checkpoints(fit, folder, every))
+    if progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=10))
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of workers and loggers, that a fit of images has not
+        trainer(
+            max_epochs=1,
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            callbacks=callbacks,
+            enable_checkpointing=False,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+        ).fit(_Module(fit), DataLoader(torch.arange(fit.step, last), batch_size=1))  # type: ignore[arg-type]
+    if folder is not None and fit.step != fit.options.steps:
+        save_fit(fit, folder)

@@ -1,0 +1,349 @@
+"""Reconstruction against streets that are known, and readers against files written here."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from roadworthy.errors import DataError
+from roadworthy_simulators.splat.formats import read_gaussians
+from roadworthy_simulators.splat.reconstruct import (
+    ActorTrack,
+    Fit,
+    FitOptions,
+    evaluate,
+    read_recording,
+    reconstruct,
+    run_fit,
+)
+from roadworthy_simulators.splat.reconstruct.checkpoint import load_fit, save_fit
+from roadworthy_simulators.splat.reconstruct.photometric import photometric_loss, psnr, ssim
+from splat_drive import LIGHTS, drive
+
+W, H = 64, 36
+SMALL = FitOptions(
+    steps=120, points=1500, sky=100, most=2500, degree_every=60, refine_every=20, threads=1,
+    holdout_every=6,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def noon():
+    return drive(18, W, H, gaussians=6000, points=3000, length=12.0)
+
+
+@pytest.fixture(scope="module")
+def three_lights():
+    return drive(12, W, H, LIGHTS, gaussians=6000, points=3000, length=12.0)
+
+
+def by_hand(x, y, weight):
+    offsets = torch.arange(-5, 6, dtype=torch.float64)
+    taps = torch.exp(-(offsets**2) / 4.5)
+    window = torch.outer(taps, taps) / taps.sum() ** 2
+    x, y = x.permute(2, 0, 1)[:, None], y.permute(2, 0, 1)[:, None]
+
+    def blur(a):
+        return torch.nn.functional.conv2d(a, window[None, None], padding=5)
+
+    mx, my = blur(x), blur(y)
+    vx, vy, cxy = blur(x * x) - mx**2, blur(y * y) - my**2, blur(x * y) - mx * my
+    value = (2 * mx * my + 1e-4) * (2 * cxy + 9e-4)
+    value = (value / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4))).mean()
+    return (1 - weight) * (x - y).abs().mean() + weight * (1 - value) / 2, value
+
+
+def test_loss_and_gradient_equal_plain_torch():
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(23, 31, 3, generator=g, dtype=torch.float64)
+    y = (x + 0.3 * torch.rand(23, 31, 3, generator=g, dtype=torch.float64)).clamp(0, 1)
+    exact = x.clone().requires_grad_()
+    wanted, similarity = by_hand(exact, y, 0.2)
+    wanted.backward()
+    ours = x.float().requires_grad_()
+    loss = photometric_loss(ours, y.float(), 0.2)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-4)
+    assert ssim(x.float().numpy(), y.float().numpy()) == pytest.approx(
+        float(similarity.detach()), abs=1e-4
+    )
+    off = (ours.grad.double() - exact.grad).abs().max() / exact.grad.abs().max()
+    assert off < 2e-3
+
+
+@pytest.mark.parametrize("strategy", ["default", "mcmc", "fixed"])
+def test_fit_comes_near_the_street(noon, strategy):
+    fit = Fit(noon, replace(SMALL, strategy=strategy))
+    before = evaluate(fit)
+    begun = len(fit.model)
+    run_fit(fit)
+    after = evaluate(fit)
+    assert after["held_out_views"]["images"] == 3
+    assert after["train"]["psnr_db"] > before["train"]["psnr_db"] + 3
+    assert after["held_out_views"]["psnr_db"] > 22
+    assert (len(fit.model) == begun) == (strategy == "fixed")
+    assert len(fit.model) <= SMALL.most
+    fit.model.gaussians(0).checked("background")
+
+
+def test_taken_up_again_bit_for_bit(noon, tmp_path):
+    for strategy in ("default", "mcmc"):
+        options = replace(SMALL, steps=60, strategy=strategy)
+        whole, broken = Fit(noon, options), Fit(noon, options)
+        run_fit(whole)
+        run_fit(broken, tmp_path / strategy, until=33)
+        again = load_fit(tmp_path / strategy, noon, threads=2)
+        assert again.step == 33
+        run_fit(again)
+        for name, array in whole.model.rows.items():
+            assert np.array_equal(array, again.model.rows[name]), name
+        assert np.array_equal(whole.model.exposure, again.model.exposure)
+
+
+def test_checkpoint_of_another_recording_is_refused(noon, three_lights, tmp_path):
+    save_fit(Fit(noon, SMALL), tmp_path)
+    with pytest.raises(DataError, match="another recording"):
+        load_fit(tmp_path, three_lights)
+    (tmp_path / "fit-0.safetensors").write_bytes(b"\xff" * 40)
+    with pytest.raises(DataError, match="cannot be taken up"):
+        load_fit(tmp_path, noon)
+
+
+def test_looks_carry_to_a_held_out_traversal(three_lights):
+    options = replace(SMALL, steps=240, strategy="fixed", holdout_traversal="overcast")
+    figures = {}
+    for looks in (True, False):
+        fit = Fit(three_lights, replace(options, appearance=looks, exposure=looks))
+        run_fit(fit)
+        figures[looks] = evaluate(fit)
+    with_looks = figures[True]["held_out_traversal"]["calibrated"]["psnr_db"]
+    assert with_looks > figures[False]["held_out_traversal"]["raw"]["psnr_db"] + 3
+    assert (
+        figures[True]["held_out_views"]["psnr_db"] > figures[False]["held_out_views"]["psnr_db"] + 3
+    )
+
+
+def test_reconstruct_writes_a_scene(noon, tmp_path):
+    out = tmp_path / "scene"
+    figures = reconstruct(noon, out, replace(SMALL, steps=20))
+    about = json.loads((out / "reconstruction.json").read_text())
+    assert about["figures"] == figures
+    assert len(about["images"]) == len(noon)
+    counts = [len(read_gaussians(out / f"{n}.ply")) for n in ("background", "sky")]
+    assert sum(counts) == about["gaussians"]
+    with pytest.raises(DataError, match="already"):
+        reconstruct(noon, out, SMALL)
+    assert reconstruct(noon, out, resume=True) == figures
+
+
+def test_actors_have_their_own_gaussians_and_move(noon):
+    f = len(noon)
+    centre = noon.centres_world
+    poses = np.column_stack([centre[:, 0] + 8.0, np.zeros(f), np.full(f, 0.8), np.zeros(f)])
+    present = np.arange(f) % 3 > 0
+    actor = ActorTrack("a", "car", (4.5, 1.9, 1.6), poses, present)
+    recording = replace(noon, actors=(actor,))
+    fit = Fit(recording, replace(SMALL, steps=60))
+    start = fit.image(1)
+    alone = Fit(noon, replace(SMALL, steps=60)).image(1)
+    assert np.abs(start - alone).max() > 0.02
+    assert np.array_equal(fit.image(0), Fit(noon, SMALL).image(0))
+    run_fit(fit)
+    assert (fit.model.owner == 2).any()
+    assert (np.diff(fit.model.owner) >= 0).all()
+    moved = np.abs(fit.model.deltas[0]).max(axis=1) > 0
+    assert not moved[fit.test].any()
+    assert not moved[~present].any()
+    assert moved.any()
+    assert not fit.model.rows["sh"][fit.model.fixed :, 1:].any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: {"viewmats": np.full_like(r.viewmats, np.nan)}, "not finite"),
+        (lambda r: {"viewmats": r.viewmats * 2}, "not rigid"),
+        (lambda r: {"Ks": np.zeros_like(r.Ks)}, "intrinsics"),
+        (lambda r: {"images": r.images[:-1]}, "images has shape"),
+        (lambda r: {"points_world": np.full_like(r.points_world, np.inf)}, "point 0"),
+        (lambda r: {"times": r.times * np.nan}, "time"),
+    ],
+)
+def test_recordings_that_cannot_be(noon, change, message):
+    with pytest.raises(DataError, match=message):
+        replace(noon, **change(noon))
+
+
+def test_options_that_cannot_be(noon):
+    with pytest.raises(DataError, match="strategy"):
+        FitOptions(strategy="best")
+    with pytest.raises(DataError, match="no traversal 'non'"):
+        Fit(noon, replace(SMALL, holdout_traversal="non"))
+    with pytest.raises(DataError, match="every image"):
+        Fit(noon, replace(SMALL, holdout_traversal="noon"))
+
+
+def _save_images(noon, folder: Path, names: list[str]) -> None:
+    for name, image in zip(names, noon.images, strict=False):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / name)
+
+
+def _same(found, noon, count: int) -> None:
+    assert np.array_equal(found.images, noon.images[:count])
+    assert np.abs(found.viewmats - noon.viewmats[:count]).max() < 1e-5
+    assert np.abs(found.Ks - noon.Ks[:count]).max() < 1e-9
+
+
+def write_nerfstudio(noon, folder: Path, count: int = 4) -> dict:
+    names = [f"images/{i}.png" for i in range(count)]
+    _save_images(noon, folder, names)
+    k = noon.Ks[0]
+    frames = []
+    for i, name in enumerate(names):
+        matrix = np.linalg.inv(noon.viewmats[i])
+        matrix[:3, 1:3] *= -1
+        frames.append(
+            {"file_path": name, "transform_matrix": matrix.tolist(), "traversal": i // 2,
+             "time": 0.1 * i}
+        )  # fmt: skip
+    actor = {"name": "a", "size": [4, 2, 1.5], "poses": [
+        {"time": 0.0, "position": [0, 0, 0], "yaw": 3.1},
+        {"time": 0.2, "position": [2, 0, 0], "yaw": -3.1}]}  # fmt: skip
+    about = {
+        "fl_x": k[0, 0], "fl_y": k[1, 1], "cx": k[0, 2], "cy": k[1, 2], "w": W, "h": H,
+        "frames": frames, "test_filenames": [names[1]], "ply_file_path": "points.ply",
+        "actors": [actor],
+    }  # fmt: skip
+    header = "ply\nformat ascii 1.0\nelement vertex 2\n" + "".join(
+        f"property {t} {n}\n" for t, n in zip(["float"] * 3 + ["uchar"] * 3,
+        ["x", "y", "z", "red", "green", "blue"], strict=True)
+    )  # fmt: skip
+    (folder / "points.ply").write_text(header + "end_header\n1 2 3 4 5 6\n7 8 9 10 11 12\n")
+    (folder / "transforms.json").write_text(json.dumps(about))
+    return about
+
+
+def test_nerfstudio(noon, tmp_path):
+    write_nerfstudio(noon, tmp_path)
+    found = read_recording(tmp_path)
+    _same(found, noon, 4)
+    assert found.traversals == ("0", "1")
+    assert found.test.tolist() == [False, True, False, False]
+    assert found.points_world.tolist() == [[1, 2, 3], [7, 8, 9]]
+    assert found.point_colors.tolist() == [[4, 5, 6], [10, 11, 12]]
+    (actor,) = found.actors
+    assert actor.present.tolist() == [True, True, True, True]
+    assert actor.poses_world[1, 0] == pytest.approx(1.0)
+    assert actor.poses_world[1, 3] == pytest.approx(np.pi)
+    half = read_recording(tmp_path, width=W // 2)
+    assert half.images.shape[1:3] == (H // 2, W // 2)
+    assert np.allclose(half.Ks[:, :2] * 2, found.Ks[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda a: a["frames"][2].update(file_path="images/none.png"), "no image"),
+        (lambda a: a["frames"][1].update(w=W + 1), "is 65 x 36"),
+        (lambda a: a.update(w=W + 1), "has 65 x 36"),
+        (lambda a: a["frames"][1]["transform_matrix"][0].__setitem__(3, float("nan")), "finite"),
+        (lambda a: a["frames"][1].update(transform_matrix=[[1]]), "shape"),
+        (lambda a: a["frames"][1].pop("transform_matrix"), "transform_matrix"),
+        (lambda a: a.update(camera_model="FISHEYE"), "camera_model"),
+        (lambda a: a.update(frames=[]), "no frames"),
+        (lambda a: a.update(fl_x=-1), "focal"),
+    ],
+)
+def test_nerfstudio_that_cannot_be_read(noon, tmp_path, spoil, message):
+    about = write_nerfstudio(noon, tmp_path)
+    spoil(about)
+    (tmp_path / "transforms.json").write_text(json.dumps(about))
+    with pytest.raises(DataError, match=message):
+        read_recording(tmp_path)
+
+
+def _quat(r):
+    w = np.sqrt(max(1 + np.trace(r), 1e-12)) / 2
+    v = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]]) / (4 * w)
+    return np.array([w, *v])
+
+
+def test_colmap_text_and_binary(noon, tmp_path):
+    k = noon.Ks[0]
+    names = ["a/0.png", "a/1.png", "b/2.png"]
+    for style in ("txt", "bin"):
+        folder = tmp_path / style
+        _save_images(noon, folder / "images", names)
+        model = folder / "sparse" / "0"
+        model.mkdir(parents=True)
+        camera = (k[0, 0], k[1, 1], k[0, 2], k[1, 2])
+        poses = [(*_quat(v[:3, :3]), *v[:3, 3]) for v in noon.viewmats[:3]]
+        if style == "txt":
+            (model / "cameras.txt").write_text(
+                f"# cameras\n1 PINHOLE {W} {H} " + " ".join(map(repr, map(float, camera))) + "\n"
+            )
+            rows = [
+                f"{i} {' '.join(repr(float(x)) for x in p)} 1 {n}\n\n"
+                for i, (p, n) in enumerate(zip(poses, names, strict=True))
+            ]
+            (model / "images.txt").write_text("".join(rows))
+            (model / "points3D.txt").write_text("1 1.0 2.0 3.0 4 5 6 0.5 1 2\n")
+        else:
+            data = struct.pack("<QiiQQ4d", 1, 1, 1, W, H, *camera)
+            (model / "cameras.bin").write_bytes(data)
+            data = struct.pack("<Q", 3)
+            for i, (p, n) in enumerate(zip(poses, names, strict=True)):
+                data += struct.pack("<i7di", i, *p, 1) + n.encode() + b"\0"
+                data += struct.pack("<Q2dq", 1, 0.0, 0.0, -1)
+            (model / "images.bin").write_bytes(data)
+            data = struct.pack("<QQ3d3BdQii", 1, 1, 1, 2, 3, 4, 5, 6, 0.5, 1, 1, 2)
+            (model / "points3D.bin").write_bytes(data)
+        found = read_recording(folder)
+        _same(found, noon, 3)
+        assert found.traversals == ("a", "b")
+        assert found.points_world.tolist() == [[1, 2, 3]]
+        assert found.point_colors.tolist() == [[4, 5, 6]]
+    images = tmp_path / "bin" / "sparse" / "0" / "images.bin"
+    images.write_bytes(images.read_bytes()[:-30])
+    with pytest.raises(DataError, match="cut short"):
+        read_recording(tmp_path / "bin")
+
+
+def test_kitti(noon, tmp_path):
+    k = noon.Ks[0]
+    _save_images(noon, tmp_path, [f"image_2/{i:06d}.png" for i in range(3)])
+    p = np.hstack([k, k @ [[0.06], [0], [0]]])
+    p[:2, 2] -= 0.5
+    p[:, 3] = p[:, :3] @ [0.06, 0, 0]
+    (tmp_path / "calib.txt").write_text("P2: " + " ".join(map(str, p.reshape(-1))) + "\n")
+    first = np.linalg.inv(noon.viewmats[0])
+    rows = [(np.linalg.inv(first) @ np.linalg.inv(v))[:3].reshape(-1) for v in noon.viewmats[:3]]
+    (tmp_path / "poses.txt").write_text("\n".join(" ".join(map(str, r)) for r in rows) + "\n")
+    found = read_recording(tmp_path)
+    assert np.abs(found.Ks - noon.Ks[:3]).max() < 1e-9
+    beside = np.eye(4)
+    beside[0, 3] = 0.06  # the colour camera is 6 cm left of the grey one
+    for view, grey in zip(found.viewmats, noon.viewmats, strict=False):
+        wanted = beside @ grey @ np.linalg.inv(beside @ noon.viewmats[0])
+        assert np.abs(view @ np.linalg.inv(found.viewmats[0]) - wanted).max() < 1e-6
+    assert found.viewmats[0, 1, 2] == pytest.approx(-1)  # the camera's down is the world's -z
+    (tmp_path / "poses.txt").write_text("1 2 3\n")
+    with pytest.raises(DataError, match="3 numbers"):
+        read_recording(tmp_path)
+
+
+def test_no_recording(tmp_path):
+    with pytest.raises(DataError, match="not a recording"):
+        read_recording(tmp_path)
+
+
+def test_psnr():
+    x = np.zeros((4, 4, 3), np.float32)
+    assert psnr(x, x + np.float32(0.1)) == pytest.approx(20.0, abs=1e-4)
