@@ -17,6 +17,7 @@ from roadworthy_simulators.splat.actors import Agents, pose_actor
 from roadworthy_simulators.splat.camera_view import Stage
 from roadworthy_simulators.splat.procedural.assets import CATALOGUE, make_actor
 from roadworthy_simulators.splat.procedural.street import LIGHTS, make_street
+from roadworthy_simulators.splat.quaternions import normals_of
 from roadworthy_simulators.splat.scenes.folder import read_scene, write_scene
 from roadworthy_simulators.splat.scenes.scene import View
 from roadworthy_sources.procedural.source import Procedural
@@ -68,6 +69,16 @@ def test_equal_arguments_make_equal_streets(scenario, street):
 
 def test_a_whole_street_has_a_sensible_number_of_gaussians(scenario):
     assert 60_000 < len(make_street(scenario).background) < 150_000
+
+
+def test_what_lies_on_the_ground_faces_up():
+    crossing = Procedural(seed=2, count=1, families=["crosswalk"]).scenario(0)
+    ground = make_street(crossing, reach=REACH).background
+    level = ground.means[:, 2] < 1e-3
+    thin = np.abs(normals_of(ground.quats[level])[:, 2]) > 0.99
+    assert (normals_of(ground.quats[level])[thin, 2] > 0).all()
+    white = ground.sh[level][:, 0].min(axis=1) > 1.0
+    assert white.sum() > 200  # stripes and lines
 
 
 def test_a_street_looks_right_in_three_lights(scenario, bare):

@@ -145,8 +145,11 @@ def _paint_crossing(paint: Paint, ring: Floats) -> None:
     u, v = box[1] - box[0], box[3] - box[0]
     if np.hypot(*u) < np.hypot(*v):
         u, v = v, u
+    corner = box[0]
+    if u[0] * v[1] < u[1] * v[0]:  # it would face down
+        corner, v = corner + v, -v
     stripes = lambda a, b: np.where((np.floor(a / 0.5) % 2 == 0)[:, None], _WHITE, _ASPHALT)  # noqa: E731
-    paint.quad((*box[0], 0.0), (*u, 0.0), (*v, 0.0), 0.25, stripes)
+    paint.quad((*corner, 0.0), (*u, 0.0), (*v, 0.0), 0.25, stripes)
 
 
 def _paint_edge(paint: Paint, ground: Ground) -> None:
