@@ -12,8 +12,8 @@ from PIL import Image
 from roadworthy import cli
 from roadworthy.errors import DataError
 from roadworthy.rig import THREE_CAMERAS, Pinhole, Rig, parse_rig, read_rig
-from roadworthy.scenario import AgentKind
-from roadworthy_simulators.splat.actors import Agents, pose_actor
+from roadworthy.scenario import AgentKind, SignalState
+from roadworthy_simulators.splat.actors import Agents, Heads, pose_actor
 from roadworthy_simulators.splat.camera_view import Stage
 from roadworthy_simulators.splat.procedural.assets import CATALOGUE, make_actor
 from roadworthy_simulators.splat.procedural.street import LIGHTS, make_street
@@ -118,6 +118,40 @@ def test_nothing_that_can_be_hit_is_invisible(request, scenario, kind, ahead, so
         horizon, middle = 0.5 * camera.height, 0.5 * camera.width
         assert abs(np.median(columns) - middle) < focal * max(size) / distance
         assert rows.max() > horizon
+
+
+@pytest.mark.parametrize(
+    ("state", "strongest"),
+    [(SignalState.RED, 0), (SignalState.GREEN, 1), (SignalState.UNKNOWN, None)],
+)
+def test_traffic_lights_show_their_state(scenario, bare, state, strongest):
+    x, y, yaw = ego_of(scenario)
+    place = np.array([[x + 18.0 * np.cos(yaw), y + 18.0 * np.sin(yaw), yaw]])
+    stage = Stage(bare, "overcast", FRONT)
+    nothing = stage.take(ego_of(scenario)).images["front"].astype(int)
+    heads = Heads(place, np.array([state], np.int8))
+    picture = stage.take(ego_of(scenario), None, heads).images["front"].astype(int)
+    changed = picture[np.abs(picture - nothing).max(axis=-1) > 20]
+    assert len(changed) > 30
+    vivid = changed[np.ptp(changed, axis=1) > 110]
+    if strongest is None:
+        assert not len(vivid)
+    else:
+        assert len(vivid)
+        assert (vivid.argmax(axis=1) == strongest).all()
+
+
+def test_a_place_fitted_with_the_other_filter_takes_actors_too(scenario, bare):
+    sky = [replace(t, sky=replace(t.sky, antialiased=True)) for t in bare.traversals]
+    filtered = replace(
+        bare, background=replace(bare.background, antialiased=True), traversals=tuple(sky)
+    )
+    agents = one_agent(scenario, AgentKind.VEHICLE, (4.6, 1.9, 1.6), 12.0)
+    stage = Stage(filtered, "noon", FRONT)
+    assert not np.array_equal(
+        stage.take(ego_of(scenario), agents).images["front"],
+        stage.take(ego_of(scenario)).images["front"],
+    )
 
 
 def test_a_look_fills_the_box_that_can_be_hit():

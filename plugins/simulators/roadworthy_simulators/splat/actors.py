@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from roadworthy.scenario import AgentKind, StateIndex
+from roadworthy.scenario import AgentKind, RoadMap, StateIndex
 
 from roadworthy_simulators.splat.gaussians import Gaussians
 from roadworthy_simulators.splat.procedural.assets import make_actor
+from roadworthy_simulators.splat.procedural.signals import make_signal
 from roadworthy_simulators.splat.quaternions import multiply, yaw_quaternion
 from roadworthy_simulators.splat.scenes.light import light_up
 from roadworthy_simulators.splat.scenes.scene import Actor, SplatScene, Traversal
 
-__all__ = ["Agents", "Wardrobe", "pose_actor"]
+__all__ = ["Agents", "Heads", "Wardrobe", "pose_actor"]
 
 BRISK = 1.4
 """Walking speed at which limbs swing by their full amplitude [m/s]."""
@@ -42,6 +43,31 @@ class Agents:
     size: NDArray[np.float64]
     state: NDArray[np.float64]
     time: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heads:
+    """The traffic lights of one moment. G heads.
+
+    Attributes:
+        pose: [G, 3] x, y, yaw of the lanes' entries, world frame: a head faces who comes.
+        state: int8 [G] `SignalState`.
+    """
+
+    pose: NDArray[np.float64]
+    state: NDArray[np.int8]
+
+    @classmethod
+    def over(cls, road_map: RoadMap, lanes: NDArray[np.int64], state: NDArray[np.int8]) -> Heads:
+        """Heads over the entries of lanes [G]; those of one entry hang side by side."""
+        poses, taken = [], dict[tuple[float, ...], int]()
+        for lane in lanes:
+            x, y, yaw = road_map.lane_centreline[int(lane)][0]
+            place = (round(float(x), 1), round(float(y), 1))
+            side = 0.6 * taken.get(place, 0)
+            taken[place] = taken.get(place, 0) + 1
+            poses.append((x + side * np.sin(yaw), y - side * np.cos(yaw), yaw))
+        return cls(np.array(poses, np.float64).reshape(-1, 3), state)
 
 
 def pose_actor(
@@ -144,4 +170,13 @@ class Wardrobe:
             if actor.albedo and traversal.light is not None:
                 posed = light_up(posed, traversal.light)
             out.append(posed)
+        return out
+
+    def hang(self, heads: Heads) -> list[Gaussians]:
+        """The traffic lights' Gaussians, scene frame; they shine, whatever the light."""
+        align = self._scene.alignment
+        out = []
+        for pose, state in zip(heads.pose, heads.state, strict=True):
+            yaw = float(pose[2]) - align.yaw + np.pi
+            out.append(pose_actor(make_signal(int(state)), align.to_scene(pose[:2]), yaw, 0.0, 0.0))
         return out

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from roadworthy.rig import Pinhole, Rig
 
-from roadworthy_simulators.splat.actors import Agents, Wardrobe
+from roadworthy_simulators.splat.actors import Agents, Heads, Wardrobe
 from roadworthy_simulators.splat.cameras import Cameras, Rendering, RenderOptions
 from roadworthy_simulators.splat.gaussians import Gaussians, concatenate
 from roadworthy_simulators.splat.render import Backend, render
@@ -82,13 +82,21 @@ class Stage:
             antialiased=self._still.antialiased,
         )
 
-    def take(self, ego: NDArray[np.float64], agents: Agents | None = None) -> Shot:
-        """Pictures from an ego pose [3] (x, y, yaw of the rear axle, world frame)."""
+    def take(
+        self,
+        ego: NDArray[np.float64],
+        agents: Agents | None = None,
+        heads: Heads | None = None,
+    ) -> Shot:
+        """Pictures from an ego pose [3] (x, y, yaw of the rear axle, world frame), with whoever
+        is there and the traffic lights as they are."""
         align = self._scene.alignment
         place = align.to_scene(ego[:2])
         images: dict[str, NDArray[np.uint8]] = {}
         holes, unseen = np.zeros(len(self._rig.cameras)), np.zeros(len(self._rig.cameras))
         everything = self._with(place, agents)
+        if heads is not None and len(heads.state):
+            everything = self._joined(everything, self._wardrobe.hang(heads))
         vehicle = _pose(place, float(ego[2]) - align.yaw)
         for rows in _alike(self._rig):
             pinholes = [self._rig.cameras[i] for i in rows]
@@ -142,7 +150,12 @@ class Stage:
             agents.state[near],
             agents.time,
         )
-        return concatenate([self._still, *self._wardrobe.dress(seen, self._traversal)])
+        return self._joined(self._still, self._wardrobe.dress(seen, self._traversal))
+
+    def _joined(self, still: Gaussians, others: Sequence[Gaussians]) -> Gaussians:
+        """One set; everyone in it is rendered with the filter that the place was fitted with."""
+        same = still.antialiased
+        return concatenate([still, *(replace(g, antialiased=same) for g in others)])
 
 
 def _pose(place: NDArray[np.float64], yaw: float) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from roadworthy.scenario import DT, Scenario
 from roadworthy.vehicle import EgoIndex
 
 from roadworthy_simulators.closed_loop import ClosedLoop
-from roadworthy_simulators.splat.actors import Agents
+from roadworthy_simulators.splat.actors import Agents, Heads
 from roadworthy_simulators.splat.camera_view import Stage
 from roadworthy_simulators.splat.procedural.street import LIGHTS, make_street
 from roadworthy_simulators.splat.render import Backend
@@ -179,7 +179,10 @@ class _CameraHost:
         for i, row in enumerate(observations.rows):
             stage = self._simulator.stage(self._cases[row])
             ego = observations.ego_state[i, -1, : EgoIndex.YAW + 1]
-            shot = stage.take(ego, _agents(observations, i, self._cases[row].scenario))
+            scenario = self._cases[row].scenario
+            lanes = scenario.signals.lane
+            heads = Heads.over(scenario.map, lanes, observations.signal_state[i, : len(lanes)])
+            shot = stage.take(ego, _agents(observations, i, scenario), heads)
             for name, picture in shot.images.items():
                 images[name][i] = picture
             self._seen[row].append(
