@@ -204,13 +204,14 @@ def _choose(lanes: Lanes, occ: Occupancy, cast: Cast, a: int, row: int) -> None:
         gap = np.inf
     wish = wish_on(lanes, me.lane, me.factor, me.wish)
     own = _own_idm(style, me.speed, wish, gap, lead)
-    if idm_acceleration(me.speed, wish, gap, lead) > common + 1e-9:
-        own = min(own, common if common < 0.0 else common * style[1] / 1.5)
+    held = idm_acceleration(me.speed, wish, gap, lead) > common + 1e-9
+    if held:
+        own = min(own, common)
     if me.leaving >= 0:
         front = occ.entry[me.leaving_entry].front
         gap, lead, _ = leader(lanes, occ, cast.hints, a, me.leaving, me.leaving_entry, front)
         own = min(own, _own_idm(style, me.speed, wish, gap, lead))
-    if own > _BAD_ERROR and me.speed > 0.3:
+    if not held and own > _BAD_ERROR and me.speed > 0.3:
         k = row // KNOT
         share = (row - k * KNOT) / KNOT
         own += style[4] * (cast.error[a, k] + share * (cast.error[a, k + 1] - cast.error[a, k]))
@@ -222,7 +223,7 @@ def _choose(lanes: Lanes, occ: Occupancy, cast: Cast, a: int, row: int) -> None:
         if command[0] == Command.BLIND:
             me.accel = min(1.5, max(-1.5, cast.value[a] - me.speed))
             return
-    down = _JERK_EMERGENCY if own < _EMERGENCY else _JERK_DOWN
+    down = _JERK_EMERGENCY if held or own < _EMERGENCY else _JERK_DOWN
     up = _JERK_EMERGENCY if before < _EMERGENCY else _JERK_UP
     me.accel = min(max(own, before - down * _DT), before + up * _DT)
 

@@ -199,6 +199,7 @@ def _connect(
     name = f"n{node}/{before.replace('/', '')}-{after.replace('/', '')}"
     curve = hermite(*start, *end)
     streets.lane(name, LaneKind.CONNECTOR, curve, 0.0, streets.plan.lane_width, limit)
+    streets.pave(streets.lanes[name].ring())
     streets.join(before, name)
     streets.join(name, after)
     return Connector(name, node, before, after, (come, go), move)

@@ -21,7 +21,7 @@ from roadworthy_sources.towns.driving import Cast, Command
 from roadworthy_sources.towns.log import STEPS, WARM, Log, blank_log, step_through
 from roadworthy_sources.towns.people import Crowd, Draw, Person, standing
 
-__all__ = ["KINDS", "Event", "bites", "far_from", "happen", "plan_event"]
+__all__ = ["KINDS", "Event", "actors", "bites", "far_from", "happen", "plan_event"]
 
 Array = NDArray[np.float64]
 
@@ -32,6 +32,8 @@ _HALF_CAR = 2.3
 _CLEAR_TIME = 30
 _CLEAR_ROOM = 6.5
 _APART = 90.0
+_TRIES = 3
+_MANY_TRIES = 16
 
 
 @dataclass
@@ -116,7 +118,7 @@ def _cut_in(ego: _Ego) -> Event | None:
     state = ego.log.state[:, ego.when]
     pace = exact.length(state[:, StateIndex.VX], state[:, StateIndex.VY])
     fits = ego.driving(ego.when) & np.isin(lane, beside) & (along > 0.95)
-    fits &= (gap > 0.5) & (gap < 9.0) & (pace > 3.0) & (pace < ego.speed + 1.5)
+    fits &= (gap > 0.5) & (gap < 11.0) & (pace > 3.0) & (pace < ego.speed + 2.5)
     if ego.speed < 4.0 or not fits.any():
         return None
     who = int(np.flatnonzero(fits)[np.argmin(gap[fits])])
@@ -336,7 +338,7 @@ KINDS: Mapping[str, Callable[[_Ego], Event | None]] = {
 def plan_event(log: Log, agent: int, kind: str, draw: Draw) -> Event | None:
     """An event of a kind for an ego, three to seven seconds after the present, or None where
     there is no occasion for it."""
-    for _ in range(3):
+    for _ in range(_MANY_TRIES if kind == "cut_in" else _TRIES):
         when = _PRESENT + int(draw.uniform(30.0, 72.0))
         event = KINDS[kind](_Ego(log, agent, draw, when))
         if event is not None and agent not in event.removed:
@@ -381,13 +383,17 @@ def _joined(one: Cast, two: Cast) -> Cast:
     return Cast(*(np.concatenate(pair) for pair in parts))
 
 
+def actors(log: Log, event: Event) -> list[int]:
+    """Numbers, in a log in which an event happens, of those who make it happen."""
+    names = {p.name for p in event.extras}
+    who = [a for a, person in enumerate(log.crowd.people) if person.name in names]
+    return who + [order[0] for order in event.commands]
+
+
 def bites(before: Log, after: Log, event: Event) -> bool:
     """Whether the ego, had it driven on as before, would have met someone of the event, or had
     to brake by 2.5 m/s² at least."""
-    ego, count = event.ego, len(before.crowd.people)
-    names = {p.name for p in event.extras}
-    who = [a for a in range(count, len(after.crowd.people)) if after.crowd.people[a].name in names]
-    who += [order[0] for order in event.commands]
+    ego, who = event.ego, actors(after, event)
     span = slice(_PRESENT, WARM + STEPS)
     centre = np.concatenate([before.state[ego, span][None], after.state[who, span]])
     there = np.concatenate([before.present[ego, span][None], after.present[who, span]])

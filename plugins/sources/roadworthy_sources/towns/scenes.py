@@ -243,8 +243,16 @@ def features(log: Log, drive: Drive) -> tuple[str, ...]:
     return tuple(name for name in FEATURES if name in met)
 
 
-def cut(log: Log, drive: Drive, name: str, tags: tuple[str, ...]) -> Scenario:
-    """The scenario of a drive; not admitted yet."""
+def cut(
+    log: Log, drive: Drive, name: str, tags: tuple[str, ...], scripted: frozenset[int]
+) -> Scenario:
+    """The scenario of a drive; not admitted yet.
+
+    Args:
+        log, drive: what happened.
+        name, tags: of the scenario.
+        scripted: those who do as logged even where traffic reacts.
+    """
     town, rows = log.town, list(drive.others)
     span = slice(WARM, WARM + STEPS)
     state = log.state[rows, span].copy()
@@ -263,6 +271,7 @@ def cut(log: Log, drive: Drive, name: str, tags: tuple[str, ...]) -> Scenario:
             size=np.array([p.size for p in people], np.float64).reshape(-1, 3),
             state=state,
             valid=log.present[rows, span].copy(),
+            reactive=np.array([a not in scripted for a in rows], np.bool_),
         ),
         route=_route(town, drive),
         signals=Signals(log.signal_lane[near], log.signal[near][:, span].copy()),
@@ -292,7 +301,7 @@ def _route(town: Town, drive: Drive) -> Route:
             new, old = ego[:, :2], chain[at - 1]
             beside = [abs(graph.locate(chain[at], p)[1]) < abs(graph.locate(old, p)[1])
                       for p in new[::3]]  # fmt: skip
-            first = beside.index(True) if True in beside else 0
+            first = beside.index(True) if True in beside else len(beside) - 1
             changes[lead + at] = new[3 * first]
     line = graph.centreline(full, changes)
     gap = line[:, None, :2] - ego[None, [0, -1], :2]

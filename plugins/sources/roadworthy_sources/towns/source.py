@@ -15,7 +15,7 @@ from roadworthy.seeding import generator
 
 from roadworthy_sources.towns.log import Log, run_log
 from roadworthy_sources.towns.people import Draw
-from roadworthy_sources.towns.rare import KINDS, Event, bites, far_from, happen, plan_event
+from roadworthy_sources.towns.rare import KINDS, Event, actors, bites, far_from, happen, plan_event
 from roadworthy_sources.towns.scenes import FEATURES, Drive, cut, drives, features, judge
 from roadworthy_sources.towns.town import Town, make_town
 
@@ -31,11 +31,11 @@ RARE_SHARE = 0.015
 """Share of the logs in which something rare happens, with "mixed"."""
 _ATTEMPTS = 40
 _TOWN_ATTEMPTS = 8
-_PATIENCE = 4
+_PATIENCE = 6
 _TOWNS_KEPT = 64
 _LOGS_KEPT = 4
 
-_Found = tuple[Log, Drive, tuple[str, ...]]
+_Found = tuple[Log, Drive, tuple[str, ...], frozenset[int]]
 
 
 class Towns:
@@ -142,13 +142,17 @@ class Towns:
         )
         return Rejected(name, "towns", type(error).__name__, str(error))
 
+    def is_rare(self, at: int) -> bool:
+        """Whether something rare happens in log `at`."""
+        if self.distribution != "mixed":
+            return self.distribution == "rare"
+        town, turn = at % self.towns, at // self.towns
+        return bool(generator(self.seed, "rare", self.split, town, turn).random() < RARE_SHARE)
+
     def _log(self, at: int) -> list[Scenario]:
         """The scenarios of log `at`."""
         first, turn = at % self.towns, at // self.towns
-        rare = self.distribution == "rare"
-        if self.distribution == "mixed":
-            draw = generator(self.seed, "rare", self.split, first, turn).random()
-            rare = bool(draw < RARE_SHARE)
+        rare = self.is_rare(at)
         made: list[Scenario] = []
         for attempt in range(_ATTEMPTS):
             number = (first + attempt // _TOWN_ATTEMPTS) % self.towns
@@ -162,10 +166,10 @@ class Towns:
                 if rare
                 else self._common(log, rng, wanted)
             )
-            for driven, drive, words in found:
+            for driven, drive, words, scripted in found:
                 name = f"towns-{self.split}-{self.seed}-{at * PER_LOG + len(made):07d}"
                 tags = ("towns", *words, f"log:{town.name}-{turn}", f"split:{self.split}")
-                draft = replace(cut(driven, drive, name, tags), lineage=lineage)
+                draft = replace(cut(driven, drive, name, tags, scripted), lineage=lineage)
                 scenario = self._labelled(admit(draft), rare)
                 if scenario is not None:
                     made.append(scenario)
@@ -181,7 +185,7 @@ class Towns:
             drive = judge(log, candidates[int(k)], "common")
             met = () if drive is None else features(log, drive)
             if drive is not None and set(met) & set(self.features):
-                found.append((log, drive, ("common", *met)))
+                found.append((log, drive, ("common", *met), frozenset()))
                 if len(found) == wanted:
                     break
         return found
@@ -219,7 +223,8 @@ class Towns:
             drive = judge(driven, event.ego, "rare") if bites(log, driven, event) else None
             met = () if drive is None else features(driven, drive)
             if drive is not None and set(met) & set(self.features):
-                found.append((driven, drive, ("rare", event.kind, *met)))
+                words = ("rare", event.kind, *met)
+                found.append((driven, drive, words, frozenset(actors(driven, event))))
         return found
 
     def _labelled(self, scenario: Scenario, rare: bool) -> Scenario | None:

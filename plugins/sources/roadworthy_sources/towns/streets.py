@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
-from roadworthy.rings import union_rings
+from roadworthy.rings import polygon_of, rings_of
 from roadworthy.scenario import AreaKind, LaneKind, Ragged, RoadMap
 
 from roadworthy_sources.towns import exact
@@ -191,7 +192,7 @@ class Streets:
         names = tuple(self.lanes)
         index = {name: i for i, name in enumerate(names)}
         lanes = list(self.lanes.values())
-        areas = [(AreaKind.DRIVABLE, ring) for ring in union_rings(self._paved, _SEAM)]
+        areas = [(AreaKind.DRIVABLE, ring) for ring in _surface(self._paved)]
         areas += self._areas
         middles = [lane.middle() for lane in lanes]
         for line in middles:
@@ -221,3 +222,10 @@ class Streets:
         across = 0.5 * lane.width * turned(heading(yaw))
         middle = xy - back * heading(yaw)
         return middle - across, middle + across
+
+
+def _surface(paved: Sequence[Array]) -> list[Array]:
+    """Union of rings as simple rings, its corners on a grid of 1 mm; seams are closed."""
+    merged = shapely.union_all([polygon_of(ring) for ring in paved])
+    merged = merged.buffer(_SEAM, join_style="mitre").buffer(-_SEAM, join_style="mitre")
+    return rings_of(shapely.set_precision(merged.simplify(0.01), 1e-3))
