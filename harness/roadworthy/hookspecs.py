@@ -71,6 +71,14 @@ def roadworthy_renderers() -> Factories:  # type: ignore[empty-body]
 
 
 @hookspec
+def roadworthy_reconstructors() -> Factories:  # type: ignore[empty-body]
+    """Makers of scenes from recordings: name -> function (recording, folder of the scene, width of
+    the images or None, whether to resume, settings by name as text) that writes the scene folder
+    and returns figures of its quality as a JSON-ready dict.
+    `roadworthy reconstruct RECORDING --out SCENE` runs it."""
+
+
+@hookspec
 def roadworthy_case_end(run: Any, record: Any) -> None:
     """Called in the parent process after each case has been recorded.
 

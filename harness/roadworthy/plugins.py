@@ -46,6 +46,7 @@ KINDS = (
     "trainers",
     "conformance",
     "renderers",
+    "reconstructors",
 )
 """What a plugin can offer by name; the hook of a kind is `roadworthy_<kind>`."""
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from roadworthy.cli import main
 from roadworthy.errors import DataError
-from roadworthy_simulators.splat.formats import read_gaussians
 from roadworthy_simulators.splat.reconstruct import (
     ActorTrack,
     Fit,
@@ -24,6 +24,7 @@ from roadworthy_simulators.splat.reconstruct import (
 )
 from roadworthy_simulators.splat.reconstruct.checkpoint import load_fit, save_fit
 from roadworthy_simulators.splat.reconstruct.photometric import photometric_loss, psnr, ssim
+from roadworthy_simulators.splat.scenes.folder import read_scene
 from splat_drive import LIGHTS, drive
 
 W, H = 64, 36
@@ -135,8 +136,10 @@ def test_reconstruct_writes_a_scene(noon, tmp_path):
     about = json.loads((out / "reconstruction.json").read_text())
     assert about["figures"] == figures
     assert len(about["images"]) == len(noon)
-    counts = [len(read_gaussians(out / f"{n}.ply")) for n in ("background", "sky")]
-    assert sum(counts) == about["gaussians"]
+    scene = read_scene(out)
+    (traversal,) = scene.traversals
+    assert len(scene.background) + len(traversal.sky) == about["gaussians"]
+    assert len(scene.views) == 15
     with pytest.raises(DataError, match="already"):
         reconstruct(noon, out, SMALL)
     assert reconstruct(noon, out, resume=True) == figures
@@ -337,6 +340,19 @@ def test_kitti(noon, tmp_path):
     (tmp_path / "poses.txt").write_text("1 2 3\n")
     with pytest.raises(DataError, match="3 numbers"):
         read_recording(tmp_path)
+
+
+def test_command(noon, tmp_path):
+    write_nerfstudio(noon, tmp_path)
+    out = tmp_path / "scene"
+    words = ["reconstruct", str(tmp_path), "--out", str(out)]
+    fast = ["--set", "steps=5", "--set", "points=50", "--set", "sky=0"]
+    assert main([*words, *fast]) == 0
+    scene = read_scene(out)
+    assert [t.name for t in scene.traversals] == ["0", "1"]
+    assert [a.name for a in scene.actors] == ["a"]
+    for wrong in ("stps=5", "steps=many"):
+        assert main([*words, "--set", wrong]) == 4
 
 
 def test_no_recording(tmp_path):

@@ -24,3 +24,8 @@ def roadworthy_conformance() -> Mapping[str, str]:
 @hookimpl
 def roadworthy_renderers() -> Mapping[str, str]:
     return {"splat": "roadworthy_simulators.splat.pictures:render_pictures"}
+
+
+@hookimpl
+def roadworthy_reconstructors() -> Mapping[str, str]:
+    return {"splat": "roadworthy_simulators.splat.reconstruct.run:reconstruct_command"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from roadworthy.errors import DataError
+import msgspec
+from roadworthy.errors import DataError, did_you_mean
 
 from roadworthy_simulators.splat.reconstruct.checkpoint import load_fit
 from roadworthy_simulators.splat.reconstruct.evaluate import evaluate
@@ -14,9 +15,9 @@ from roadworthy_simulators.splat.reconstruct.loop import run_fit
 from roadworthy_simulators.splat.reconstruct.options import FitOptions
 from roadworthy_simulators.splat.reconstruct.readers import read_recording
 from roadworthy_simulators.splat.reconstruct.recording import Recording
-from roadworthy_simulators.splat.reconstruct.scene_out import write_scene
+from roadworthy_simulators.splat.reconstruct.scene_out import write_reconstruction
 
-__all__ = ["reconstruct"]
+__all__ = ["reconstruct", "reconstruct_command"]
 
 
 def reconstruct(
@@ -32,8 +33,8 @@ def reconstruct(
 
     Args:
         recording: itself, or where it lies (see `readers.read_recording`).
-        out: folder of the scene (see `scene_out.write_scene`); checkpoints go to `checkpoint` in
-            it.
+        out: folder of the scene (see `scene_out.write_reconstruction`); checkpoints go to
+            `checkpoint` in it.
         options: with `resume`, those of the checkpoint hold instead.
         width: of the images to work with [pixels], if `recording` is a path.
         resume: take up the fit in `out` where it stopped.
@@ -59,5 +60,31 @@ def reconstruct(
     fit = load_fit(folder, recording, options.threads) if begun else Fit(recording, options)
     run_fit(fit, folder, progress=progress)
     figures = evaluate(fit)
-    write_scene(fit, out, figures)
+    write_reconstruction(fit, out, figures)
     return figures
+
+
+def reconstruct_command(
+    path: Path, out: Path, width: int | None, resume: bool, settings: dict[str, str]
+) -> dict[str, Any]:
+    """What `roadworthy reconstruct` calls.
+
+    Args:
+        path, out, width, resume: see `reconstruct`.
+        settings: fields of `FitOptions` by name, as text.
+
+    Raises:
+        DataError: see `reconstruct`; or a setting that there is not, or with a value it cannot
+            have.
+    """
+    known = FitOptions().as_dict()
+    for name in settings:
+        if name not in known:
+            raise DataError(
+                f"reconstruct: there is no setting {name!r}", hint=did_you_mean(name, known)
+            )
+    try:
+        options = msgspec.convert(settings, FitOptions, strict=False)
+    except msgspec.ValidationError as error:
+        raise DataError(f"reconstruct: {error}") from error
+    return reconstruct(path, out, options, width=width, resume=resume, progress=True)

@@ -1,89 +1,139 @@
-"""What a reconstruction leaves: Gaussians as `.ply`, looks, and `reconstruction.json`."""
+"""What a reconstruction leaves: a scene folder, and `reconstruction.json` beside `scene.json`."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors.numpy import save_file
+from roadworthy.scenario import AgentKind
 
-from roadworthy_simulators.splat.formats import write_gaussians
+from roadworthy_simulators.splat.gaussians import Gaussians
 from roadworthy_simulators.splat.reconstruct.fit import Fit
 from roadworthy_simulators.splat.reconstruct.model import FIRST_ACTOR, SKY, STATIC
+from roadworthy_simulators.splat.scenes.folder import write_scene
+from roadworthy_simulators.splat.scenes.scene import Actor, Part, SplatScene, Traversal, View
 
-__all__ = ["write_scene"]
+__all__ = ["scene_of", "write_reconstruction"]
+
+_KINDS = {
+    "pedestrian": AgentKind.PEDESTRIAN,
+    "bicycle": AgentKind.BICYCLE,
+    "cyclist": AgentKind.BICYCLE,
+}
 
 
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+def _kind(name: str) -> AgentKind:
+    return next((k for word, k in _KINDS.items() if word in name.lower()), AgentKind.VEHICLE)
 
 
-def write_scene(fit: Fit, folder: Path, figures: dict[str, Any]) -> None:
-    """Writes the folder.
+def _grounded(gaussians: Gaussians, height: float) -> Gaussians:
+    """From the box's middle to the ground below it."""
+    return replace(gaussians, means=gaussians.means + np.float32([0, 0, height / 2]))
 
-    `background.ply` and `sky.ply` in the world frame, in the mean look of the fitted traversals;
-    `actors/NNN.ply` in the frame of its box (x along the length, z up, origin in the middle);
-    `looks.safetensors`: for traversal t `background_t` and `sky_t` [N, K, 3], what the harmonics
-    are in its light; `reconstruction.json`: names, refined poses, exposures, options, figures.
+
+def scene_of(fit: Fit) -> SplatScene:
+    """The scene as far as it is fitted: one traversal for each that was, in the recording's frame.
+
+    The exposure of a traversal is the mean of its images'. Actors keep their tracks' names.
+    """
+    model, rec = fit.model, fit.recording
+    fitted = [int(t) for t in np.unique(rec.traversal[fit.train])]
+    weights = np.zeros(len(rec.traversals), np.float32)
+    weights[fitted] = 1.0 / len(fitted)
+    traversals = []
+    for t in fitted:
+        frames = fit.train[rec.traversal[fit.train] == t]
+        sky = model.gaussians(SKY, t)
+        traversals.append(
+            Traversal(
+                rec.traversals[t],
+                sky=sky if len(sky) else None,
+                appearance=model.gaussians(STATIC, t).sh if len(fitted) > 1 else None,
+                exposure=model.exposure[frames].mean(axis=0).astype(np.float64),
+            )
+        )
+    actors = []
+    for a, actor in enumerate(model.actors):
+        found = model.gaussians(FIRST_ACTOR + a, weights)
+        if len(found):
+            part = Part(_grounded(found, actor.size[2]))
+            actors.append(
+                Actor(actor.name, _kind(actor.kind), actor.size, (part,), False, actor.name)
+            )
+    views = []
+    for f in fit.train:
+        k = rec.Ks[f]
+        views.append(
+            View(
+                rec.traversals[int(rec.traversal[f])],
+                tuple(float(x) for x in rec.viewmats[f].reshape(-1)),
+                *(float(x) for x in (k[0, 0], k[1, 1], k[0, 2], k[1, 2])),
+                rec.width,
+                rec.height,
+            )
+        )
+    order = fit.train[np.lexsort((rec.times[fit.train], rec.traversal[fit.train]))]
+    return SplatScene(
+        name=Path(rec.name).name,
+        background=model.gaussians(STATIC, weights),
+        traversals=tuple(traversals),
+        actors=tuple(actors),
+        views=tuple(views),
+        path=rec.centres_world[order, :2],
+    )
+
+
+def write_reconstruction(fit: Fit, folder: Path, figures: dict[str, Any]) -> None:
+    """Writes the scene (see `scenes.folder.write_scene`), and what is known of its making.
+
+    `reconstruction.json` holds the options, the figures, each image's exposure, and the actors'
+    refined poses (x, y, z of the box's middle and yaw, in the recording's frame).
 
     Args:
         fit: finished or not.
         folder: is made; files in it are replaced.
         figures: of `evaluate`.
+
+    Raises:
+        DataError: it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    model, rec = fit.model, fit.recording
-    fitted = np.unique(rec.traversal[fit.train])
-    mean = np.zeros(len(rec.traversals), np.float32)
-    mean[fitted] = 1.0 / len(fitted)
-    parts = {"background": STATIC, "sky": SKY}
-    for name, owner in parts.items():
-        write_gaussians(folder / f"{name}.ply", model.gaussians(owner, mean))
-    shared = torch.from_numpy(model.rows["sh"])
-    looks = {
-        f"{name}_{t}": np.ascontiguousarray(
-            model.sh_of(shared, int(t)).numpy()[model.owner == owner]
-        )
-        for name, owner in parts.items() for t in fitted
-    }  # fmt: skip
-    save_file(looks, folder / "looks.safetensors")
-    (folder / "actors").mkdir(exist_ok=True)
+    write_scene(scene_of(fit), folder)
+    rec = fit.recording
     actors = []
-    for a, actor in enumerate(model.actors):
-        name = f"actors/{a:03d}-{_file_name(actor.kind)}.ply"
-        write_gaussians(folder / name, model.gaussians(FIRST_ACTOR + a, mean))
+    for a, actor in enumerate(fit.model.actors):
         frames = np.flatnonzero(actor.present)
-        poses = [actor.poses_world[f] + fit.deltas_of(int(f))[a, f] for f in frames]
+        poses = [(actor.poses_world[f] + fit.deltas_of(int(f))[a, f]).tolist() for f in frames]
         actors.append(
             {
-                "name": actor.name, "kind": actor.kind, "file": name, "size_m": list(actor.size),
+                "name": actor.name,
+                "kind": actor.kind,
+                "size_m": list(actor.size),
                 "times_s": rec.times[frames].tolist(),
-                "poses_world_xyz_yaw": [p.tolist() for p in poses],
+                "poses_world_xyz_yaw": poses,
             }
-        )  # fmt: skip
+        )
+    rows = zip(rec.frames, rec.traversal, rec.times, fit.test, strict=True)
+    images = [
+        {
+            "name": name,
+            "traversal": rec.traversals[int(t)],
+            "time_s": float(s),
+            "test": bool(held),
+            "exposure": fit.exposure_of(f).tolist(),
+        }
+        for f, (name, t, s, held) in enumerate(rows)
+    ]
     about = {
         "version": 1,
-        "recording": rec.name,
-        "frame": "world: right-handed, z up, metres",
-        "traversals": [
-            {"name": rec.traversals[t], "look": int(t)} if t in fitted
-            else {"name": rec.traversals[t], "look": None}
-            for t in range(len(rec.traversals))
-        ],
-        "images": [
-            {"name": n, "traversal": int(t), "time_s": float(s), "test": bool(k),
-             "exposure": fit.exposure_of(f).tolist()}
-            for f, (n, t, s, k) in enumerate(
-                zip(rec.frames, rec.traversal, rec.times, fit.test, strict=True)
-            )
-        ],
-        "actors": actors,
-        "gaussians": len(model),
+        "recording": Path(rec.name).name,
+        "gaussians": len(fit.model),
         "steps": fit.step,
         "options": fit.options.as_dict(),
         "figures": figures,
-    }  # fmt: skip
+        "images": images,
+        "actors": actors,
+    }
     (folder / "reconstruction.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
