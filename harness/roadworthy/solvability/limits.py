@@ -12,8 +12,8 @@ __all__ = ["Limits"]
 class Limits:
     """Bounds of an evasive drive.
 
-    A dry road gives a car 8 to 9 m/s² before it slides; half of that sideways is what drivers
-    use in an emergency.
+    A dry road gives a car 8 to 9 m/s² before it slides; sideways, drivers in an
+    emergency seldom use more than 5.
 
     Attributes:
         lateral: largest lateral acceleration [m/s²].
