@@ -27,9 +27,7 @@ SLOW_MS = 50.0
 Factory = Callable[[], Any]
 
 
-def check_metric(
-    factory: Factory, name: str = "", time_limit_s: float = TIME_LIMIT_S
-) -> Report:
+def check_metric(factory: Factory, name: str = "", time_limit_s: float = TIME_LIMIT_S) -> Report:
     """Reviews a metric on rollouts made in code, in which everyone does what the log has.
 
     Args:

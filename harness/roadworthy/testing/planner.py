@@ -32,9 +32,7 @@ Factory = Callable[[], Any]
 Plans = list[tuple[NDArray[np.float64], float]]
 
 
-def check_planner(
-    factory: Factory, name: str = "", time_limit_s: float = TIME_LIMIT_S
-) -> Report:
+def check_planner(factory: Factory, name: str = "", time_limit_s: float = TIME_LIMIT_S) -> Report:
     """Reviews a planner on small scenes made in code.
 
     Args:
