@@ -29,7 +29,7 @@ _TANGENT = tuple((-1.0) ** k / (2 * k + 1) for k in range(1, 12))
 
 def rounded(values: Any, grid: float = GRID) -> Array:
     """Values on a grid; never minus zero."""
-    return np.rint(np.asarray(values, np.float64) / grid) * grid + 0.0
+    return np.asarray(np.rint(np.asarray(values, np.float64) / grid) * grid + 0.0)
 
 
 def length(x: Any, y: Any) -> Array:

@@ -10,7 +10,7 @@ from roadworthy.rings import union_rings
 from roadworthy.scenario import AreaKind, LaneKind
 
 from roadworthy_sources.towns import exact
-from roadworthy_sources.towns.curves import arc, heading, hermite, turned
+from roadworthy_sources.towns.curves import Curve, arc, heading, hermite, turned
 from roadworthy_sources.towns.streets import Street, Streets
 
 __all__ = ["CROSSWALK", "Connector", "Signals", "build_streets", "crosswalk", "stop_lines"]
@@ -103,15 +103,15 @@ def build_streets(streets: Streets) -> tuple[list[Connector], list[Signals]] | N
         streets.street(k, hermite(ends[0], edge.out[0], ends[1], edge.out[1] + np.pi))
     connectors: list[Connector] = []
     signals: list[Signals] = []
-    for n, node in enumerate(plan.nodes):
-        if node.kind == "joint":
+    for n, place in enumerate(plan.nodes):
+        if place.kind == "joint":
             _joint(streets, n)
-        elif node.kind == "roundabout":
+        elif place.kind == "roundabout":
             connectors += _roundabout(streets, n)
-        elif node.kind in ("signals", "priority"):
+        elif place.kind in ("signals", "priority"):
             made = _crossing(streets, n)
             connectors += made
-            if node.kind == "signals":
+            if place.kind == "signals":
                 signals.append(_phases(streets, n, made))
     return connectors, signals
 
@@ -234,8 +234,8 @@ def _roundabout(streets: Streets, node: int) -> list[Connector]:
     paved: list[Array] = []
     made: list[Connector] = []
 
-    def lane(name: str, curve: object, width: float) -> str:
-        streets.lane(name, LaneKind.CONNECTOR, curve, 0.0, width, limit)  # type: ignore[arg-type]
+    def lane(name: str, curve: Curve, width: float) -> str:
+        streets.lane(name, LaneKind.CONNECTOR, curve, 0.0, width, limit)
         paved.append(streets.lanes[name].ring())
         return name
 

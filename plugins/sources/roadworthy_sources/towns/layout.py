@@ -108,7 +108,7 @@ def _blocks(plan: Plan, rng: np.random.Generator) -> None:
     x = np.concatenate([[0.0], np.cumsum(rng.uniform(95.0, 165.0, columns - 1))])
     y = np.concatenate([[0.0], np.cumsum(rng.uniform(95.0, 165.0, rows - 1))])
     x, y = x - 0.5 * x[-1], y - 0.5 * y[-1]
-    c, s = exact.cos_sin(rng.uniform(0.0, 2.0 * np.pi))
+    c, s = (float(v) for v in exact.cos_sin(rng.uniform(0.0, 2.0 * np.pi)))
     shake = 24.0 if organic else 0.0
     for j in range(rows):
         for i in range(columns):

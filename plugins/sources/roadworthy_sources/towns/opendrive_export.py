@@ -159,7 +159,8 @@ def _street(town: Town, edge: int) -> ET.Element:
     link = ET.SubElement(road, "link")
     beyond: list[dict[int, int]] = []
     for node, word in ((e.a, "predecessor"), (e.b, "successor")):
-        kind, ways = plan.nodes[node].kind, {}
+        ways: dict[int, int] = {}
+        kind = plan.nodes[node].kind
         if kind == "joint":
             (other,) = [k for k in plan.nodes[node].arms if k != edge]
             there = plan.edges[other]
@@ -172,8 +173,8 @@ def _street(town: Town, edge: int) -> ET.Element:
         elif kind != "exit":
             ET.SubElement(link, word, elementType="junction", elementId=_junction_id(node))
         beyond.append(ways)
-    kind = ET.SubElement(road, "type", s="0", type="town")
-    ET.SubElement(kind, "speed", max=_n(e.limit), unit="m/s")
+    place = ET.SubElement(road, "type", s="0", type="town")
+    ET.SubElement(place, "speed", max=_n(e.limit), unit="m/s")
     view = ET.SubElement(road, "planView")
     road.set("length", _n(_geometries(view, [street.curve])))
     section = ET.SubElement(ET.SubElement(road, "lanes"), "laneSection", s="0")

@@ -180,7 +180,7 @@ class Crowd:
                 for k, (lane, s, at) in enumerate(person.crosses[:_CROSSES]):
                     cross_lane[row, k], cross_s[row, k], cross_row[row, k] = lane, s, at
                 go[row] = person.go
-                x, y, yaw = path[row, 0, : StateIndex.VX]
+                x, y, yaw = path[row, 0, : StateIndex.VX].tolist()
                 me["x"], me["y"], me["yaw"] = x, y, yaw
                 c, s = exact.cos_sin(yaw)
                 me["cos"], me["sin"] = float(c), float(s)

@@ -67,7 +67,7 @@ class _Ego:
     @property
     def at(self) -> Array:
         """State [5] of its box centre at that moment."""
-        return self.log.state[self.agent, self.when]
+        return np.asarray(self.log.state[self.agent, self.when])
 
     @property
     def lane(self) -> int:
@@ -134,7 +134,9 @@ def _scripted(name: str, kind: AgentKind, size: tuple[float, float, float], path
     return Person(name, kind, size, Mode.REPLAY, path, seen=seen)
 
 
-def _along(line: Array, start: float, pace: float, first: int, steps: int) -> tuple[Array, Array]:
+def _along(
+    line: Array, start: float, pace: float, first: int, steps: int
+) -> tuple[Array, NDArray[np.bool_]]:
     """States [steps, 5] along a line [N, 2] at a pace, at arc length `start` at step `first`, and
     at which steps it is on the line at all."""
     hop = np.diff(line, axis=0)
@@ -292,7 +294,7 @@ def _jaywalker(ego: _Ego) -> Event | None:
     ahead = 3.0
 
     def point(forward: float, left: float) -> Array:
-        return ego.at[:2] + np.array([forward * c - left * d, forward * d + left * c])
+        return np.asarray(ego.at[:2]) + np.array([forward * c - left * d, forward * d + left * c])
 
     side = -(0.5 * width + 3.4)
     line = np.stack([point(ahead, side), point(ahead, 0.5 * width + 9.0)])

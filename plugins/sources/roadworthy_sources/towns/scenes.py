@@ -116,11 +116,14 @@ def _chain(log: Log, agent: int) -> tuple[int, ...]:
     return tuple(int(lane) for lane in lanes[keep])
 
 
-def _connected(town: Town, chain: tuple[int, ...]) -> bool:
-    graph = town.graph
-    return all(
+def _follows_lanes(log: Log, agent: int) -> bool:
+    """Whether a vehicle is always there and follows lanes that lead to one another, none twice."""
+    chain, graph = _chain(log, agent), log.town.graph
+    joined = all(
         b in graph.successors[a] or b in graph.neighbours(a) for a, b in itertools.pairwise(chain)
     )
+    once = len(set(chain)) == len(chain)
+    return bool(log.present[agent].all()) and len(chain) > 0 and joined and once
 
 
 def drives(log: Log) -> list[int]:
@@ -128,15 +131,13 @@ def drives(log: Log) -> list[int]:
     out = []
     span = slice(WARM, WARM + STEPS)
     for a, person in enumerate(log.crowd.people):
-        if not person.ego or not log.present[a].all():
+        if not person.ego or not _follows_lanes(log, a):
             continue
         track = log.state[a, span]
         way = track[-1, :2] - track[0, :2]
         if float(exact.length(way[0], way[1])) < _LEAST_PROGRESS:
             continue
-        chain = _chain(log, a)
-        if chain and _connected(log.town, chain) and len(set(chain)) == len(chain):
-            out.append(a)
+        out.append(a)
     return out
 
 
@@ -195,6 +196,8 @@ def on_road(town: Town, ego: Array) -> bool:
 def judge(log: Log, agent: int, rarity: str) -> Drive | None:
     """The drive of an ego, or None where it is not fit to be an example: it or someone in its
     scenario touches another, it leaves the road, or brakes harder than the occasion calls for."""
+    if not _follows_lanes(log, agent):
+        return None
     ego = _ego_states(log, agent)
     if -ego[:, EgoIndex.AX].min() > _HARDEST[rarity] or np.abs(ego[:, EgoIndex.AY]).max() > 4.5:
         return None
