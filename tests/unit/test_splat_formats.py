@@ -249,6 +249,7 @@ def test_spz_version_4(tmp_path):
         (zstd_file([18, 2, 6, 6, 8])[:-3], "beyond the file"),
         (zstd_file([18, 2, 6, 6, 8])[:20], "within its header"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "file",
 )
 def test_an_spz_that_cannot_be_is_a_typed_error(tmp_path, data, said):
     path = tmp_path / "bad.spz"
