@@ -24,9 +24,9 @@ STEPS = 150
 NOW = HISTORY - 1
 
 
-def ring_scenes(agents: int) -> list[Scenario]:
+def ring_scenes(agents: int, logged: bool = False) -> list[Scenario]:
     road = ring_road()
-    return [ring_scenario(road, agents, seed) for seed in range(SCENES)]
+    return [ring_scenario(road, agents, seed, logged=logged) for seed in range(SCENES)]
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,10 @@ def busy_crossing(seed: int, *, per_side: int = 3, seconds: float = 60.0) -> Sce
         for _ in range(per_side):
             turn = str(rng.choice(list(EXIT)))
             speed = rng.uniform(6.0, 10.0)
-            agents.append(Agent(poses=poses_along(way(side, turn), start, speed, seconds)))
+            poses = poses_along(way(side, turn), start, speed, seconds)
+            stands = np.flatnonzero(np.hypot(*np.diff(poses[:, :2], axis=0).T) < 1e-6)
+            last = int(stands[stands >= HISTORY][0]) - HISTORY - 2 if len(stands) else 10**9
+            agents.append(Agent(poses=poses, last=last))
             start -= rng.uniform(14.0, 30.0)
     return make_scenario(MAP, agents, ego=(400.0, 400.0, 0.0, 0.0), seconds=seconds)
 

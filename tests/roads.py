@@ -229,9 +229,12 @@ def straight_poses(x: float, y: float, yaw: float, speed: float, time: np.ndarra
 
 def ring_scenario(
     road_map: RoadMap, agents: int, seed: int, *, lanes: int = 3, radius: float = 160.0,
-    seconds: float = 15.0,
+    seconds: float = 15.0, logged: bool = True,
 ) -> Scenario:  # fmt: skip
-    """Agents spread over a `ring_road` at random, the ego among them on track 0."""
+    """Agents spread over a `ring_road` at random, the ego among them on track 0.
+
+    Their logs end at step 0 unless `logged`: then they must drive by themselves.
+    """
     rng = np.random.default_rng(seed)
     time = (np.arange(HISTORY + round(seconds / DT)) - (HISTORY - 1)) * DT
 
@@ -244,7 +247,8 @@ def ring_scenario(
     chosen = []
     for i in range(1, agents + 1):
         angle = 2.0 * np.pi * (i // lanes + rng.uniform(-0.15, 0.15)) / slots
-        chosen.append(Agent(poses=around(i % lanes, angle, rng.uniform(7.0, 13.0))))
+        poses = around(i % lanes, angle, rng.uniform(7.0, 13.0))
+        chosen.append(Agent(poses=poses, last=10**9 if logged else 0))
     return make_scenario(
         road_map, chosen, seconds=seconds, ego_poses=around(0, 0.0, 10.0), name=f"ring{seed}"
     )

@@ -93,7 +93,7 @@ def test_yellow_stops_only_who_can_stop_comfortably() -> None:
     state = np.full(HISTORY + 100, SignalState.YELLOW)
     for start, stops in ((120.0, True), (180.0, False)):
         scenario = make_scenario(
-            signal_road(), [Agent(x=start, speed=13.0)], ego=FAR, seconds=10.0,
+            signal_road(), [Agent(x=start, speed=13.0, last=0)], ego=FAR, seconds=10.0,
             signals={"box": state},
         )  # fmt: skip
         front = played(scenario).agents[0, 0, -1, 0] + 0.5 * CAR[0]
@@ -217,8 +217,9 @@ def test_an_agent_appears_once_its_spot_is_free() -> None:
     assert blocked.agents[0, 0, NOW + first, 0] - 0.5 * CAR[0] > 3.0
 
 
-def test_an_agent_leaves_at_the_end_of_the_road() -> None:
-    world = played(make_scenario(straight_road(1, length=100.0), [Agent(x=60.0, speed=10.0)]))
+def test_an_agent_whose_log_ends_goes_on_to_the_end_of_the_road() -> None:
+    agent = Agent(x=60.0, speed=10.0, last=0)
+    world = played(make_scenario(straight_road(1, length=100.0), [agent]))
     valid = world.valid[0, 0, NOW:]
     assert valid[:30].all()
     assert not valid[60:].any()
@@ -227,8 +228,9 @@ def test_an_agent_leaves_at_the_end_of_the_road() -> None:
 
 def test_a_cyclist_keeps_its_side_of_the_lane() -> None:
     cyclist = Agent(x=20.0, y=-1.2, speed=5.0, kind=AgentKind.BICYCLE, size=(1.8, 0.6, 1.7))
-    world = played(make_scenario(straight_road(1), [cyclist], ego=FAR))
-    assert world._batch.agent["mode"][0, 0] == Mode.LANE
+    scenario = make_scenario(straight_road(1), [cyclist], ego=FAR)
+    assert played(scenario, 99)._batch.agent["mode"][0, 0] == Mode.LANE
+    world = played(scenario)
     assert world.agents[0, 0, NOW:, 1] == pytest.approx(-1.2, abs=0.01)
     assert speed_of(world, 0)[-1] == pytest.approx(5.0, abs=0.05)
 

@@ -323,6 +323,7 @@ def _allocate(
         scene=np.zeros(count, SCENE),
         log=np.zeros((count, agents, rows, STATE_SIZE)),
         log_valid=np.zeros((count, agents, rows), np.bool_),
+        ego_log=np.zeros((count, rows, 4)),
         signal_lane=np.full((count, signals), -1, np.int64),
         signal_log=np.zeros((count, signals, rows), np.int8),
         vehicle=np.zeros((count, len(VehicleIndex))),
@@ -350,6 +351,7 @@ def _allocate(
         b.agent["half_width"][i, :n] = 0.5 * scenario.agents.size[:, 1]
         b.log[i, :n, :r] = scenario.agents.state[:, span]
         b.log_valid[i, :n, :r] = scenario.agents.valid[:, span]
+        b.ego_log[i, :r] = scenario.ego[span, :4]
         b.ego[i, :HISTORY] = scenario.ego[first : first + HISTORY]
         if g:
             b.signal_log[i, :g, :r] = scenario.signals.state[:, span]

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from roadworthy.geometry.boxes import boxes_intersect
+from roadworthy.geometry.polylines import wrap_angle
 from roadworthy.scenario import AgentKind, LaneKind, StateIndex
 from roadworthy.vehicle import EgoIndex
 
@@ -16,13 +17,13 @@ from .following import lane_pose
 from .kernel import kernel
 from .lane_kernels import cell_of, project
 from .paths import walk
-from .state import Mode
+from .state import BLIND_TRUST, Mode
 
 if TYPE_CHECKING:
     from .lanes import Lanes
     from .state import Batch, Records
 
-__all__ = ["arrive", "read_log", "route_hints"]
+__all__ = ["arrive", "match", "read_log", "route_hints"]
 
 _HINT_SPACING = 4.0
 _HINT_WIDTH = 2.5
@@ -104,8 +105,20 @@ def route_hints(
 
 
 @kernel
+def _bridge(log: NDArray[np.float64], before: int, after: int) -> None:
+    """Fill the rows of a log [R, 5] between two valid ones."""
+    turn = wrap_angle(log[after, StateIndex.YAW] - log[before, StateIndex.YAW])
+    for r in range(before + 1, after):
+        f = (r - before) / (after - before)
+        for c in range(5):
+            log[r, c] = log[before, c] + f * (log[after, c] - log[before, c])
+        log[r, StateIndex.YAW] = log[before, StateIndex.YAW] + f * turn
+
+
+@kernel
 def read_log(lanes: Lanes, b: Batch, s: int, score: NDArray[np.float64]) -> None:
-    """Read hints, last row, standing and top speed (`wish`) of one scenario's agents.
+    """Read hints, last row, standing and top speed (`wish`) of one scenario's agents, and bridge
+    gaps in their logs by straight lines.
 
     Args:
         lanes, b: the lanes and the batch, which is changed.
@@ -118,33 +131,35 @@ def read_log(lanes: Lanes, b: Batch, s: int, score: NDArray[np.float64]) -> None
         log, valid = b.log[s, a], b.log_valid[s, a]
         me = b.agent[s, a]
         me.mode, me.last, me.stands, me.rate = Mode.ABSENT, -1, True, 1.0
-        me.seen_x, me.wish = np.inf, 0.0
+        me.seen_x, me.wish, me.doubt, me.trust = np.inf, 0.0, False, 0.0
         follows = me.kind == AgentKind.VEHICLE or me.kind == AgentKind.BICYCLE
         x0, y0, px, py, fastest2 = np.inf, np.inf, np.inf, np.inf, 0.0
         for r in range(b.scene[s].rows):
             if not valid[r]:
                 continue
+            if me.last >= 0 and me.last < r - 1:
+                _bridge(log, me.last, r)
             me.last = r
-            if not follows:
-                continue
             x, y = log[r, StateIndex.X], log[r, StateIndex.Y]
             if x0 == np.inf:
                 x0, y0 = x, y
+            if (x - x0) ** 2 + (y - y0) ** 2 > _STANDING_RADIUS * _STANDING_RADIUS:
+                me.stands = False
+            if not follows:
+                continue
             vx, vy = log[r, StateIndex.VX], log[r, StateIndex.VY]
             fastest2 = max(fastest2, vx * vx + vy * vy)
             if (x - px) ** 2 + (y - py) ** 2 >= _HINT_SPACING * _HINT_SPACING:
                 px, py = x, y
                 _support(lanes, m, x, y, log[r, StateIndex.YAW], score)
-            if (x - x0) ** 2 + (y - y0) ** 2 > _STANDING_RADIUS * _STANDING_RADIUS:
-                me.stands = False
         if follows:
             me.wish = math.sqrt(fastest2)
             _best(score, begin, end, b.hints[s, a])
 
 
 @kernel
-def _match(lanes: Lanes, b: Batch, s: int, a: int, log: NDArray[np.float64]) -> int:
-    """The lane that an agent at a logged state is on, -1 for none; of several the one that
+def match(lanes: Lanes, b: Batch, s: int, a: int, log: NDArray[np.float64]) -> int:
+    """The lane that an agent at a state [5] is on, -1 for none; of several the one that
     its track goes on along. Writes its arc length, offset and slope."""
     me = b.agent[s, a]
     x, y = log[StateIndex.X], log[StateIndex.Y]
@@ -178,9 +193,11 @@ def _match(lanes: Lanes, b: Batch, s: int, a: int, log: NDArray[np.float64]) -> 
 
 
 @kernel
-def _clear_of_others(b: Batch, s: int, a: int, log: NDArray[np.float64], row: int) -> bool:
+def _clear_of_others(
+    b: Batch, s: int, a: int, log: NDArray[np.float64], row: int, ego_trust: float
+) -> bool:
     """Whether an agent can appear at a logged state: its box, half a second of travel longer
-    and half a metre wider, is free of all others."""
+    and half a metre wider, is free of all others but those who are where the log has them."""
     agents, scene = b.agent[s], b.scene[s]
     me = agents[a]
     c, t = math.cos(log[StateIndex.YAW]), math.sin(log[StateIndex.YAW])
@@ -191,10 +208,14 @@ def _clear_of_others(b: Batch, s: int, a: int, log: NDArray[np.float64], row: in
         it = agents[o]
         if o == a or it.mode == Mode.ABSENT or it.mode == Mode.GONE:
             continue
+        if me.doubt == 0 and it.trust >= BLIND_TRUST and row <= it.last:
+            continue
         if boxes_intersect(
             x, y, c, t, half, wide, it.x, it.y, it.cos, it.sin, it.half_length, it.half_width
         ):
             return False
+    if me.doubt == 0 and ego_trust >= BLIND_TRUST:
+        return True
     ego = b.ego[s, row]
     ec, et = math.cos(ego[EgoIndex.YAW]), math.sin(ego[EgoIndex.YAW])
     ex, ey = ego[EgoIndex.X] + scene.middle * ec, ego[EgoIndex.Y] + scene.middle * et
@@ -219,18 +240,19 @@ def _on_lane(lanes: Lanes, me: Records, l: int) -> None:
 
 
 @kernel
-def arrive(lanes: Lanes, b: Batch, s: int, a: int, row: int, check: bool) -> None:
+def arrive(lanes: Lanes, b: Batch, s: int, a: int, row: int, check: bool, ego_trust: float) -> None:
     """Let an absent agent appear at its logged state, if the spot is free.
 
     Static objects, and agents that are not reactive, replay their log. Vehicles and cyclists on
-    a lane follow lanes; those that stand at its side in the whole log, or off all lanes, are
-    parked. Everyone else keeps to the logged path.
+    a lane drive their logged path on it while there is more of it; those that stand at its side
+    in the whole log, or off all lanes, are parked. Everyone else keeps to the logged path.
 
     Args:
         lanes, b: the lanes and the batch, which is changed.
         s, a: scenario and agent.
         row: of the log, where the agent is valid.
         check: whether the spot must be free; at the start it need not.
+        ego_trust: the ego's `trust`.
     """
     log, agents = b.log[s, a, row], b.agent[s]
     me = agents[a]
@@ -239,10 +261,10 @@ def arrive(lanes: Lanes, b: Batch, s: int, a: int, row: int, check: bool) -> Non
         me.mode = Mode.REPLAY
         walk(agents, a, log)
         return
-    if check and not _clear_of_others(b, s, a, log, row):
+    if check and not _clear_of_others(b, s, a, log, row, ego_trust):
         return
     if me.kind != AgentKind.PEDESTRIAN:
-        l = _match(lanes, b, s, a, log)
+        l = match(lanes, b, s, a, log)
         if me.stands and (l < 0 or abs(me.d) > _PARKED_OFFSET):
             me.mode = Mode.PARKED
             walk(agents, a, log)
@@ -251,7 +273,13 @@ def arrive(lanes: Lanes, b: Batch, s: int, a: int, row: int, check: bool) -> Non
         if l >= 0:
             me.speed = math.hypot(log[StateIndex.VX], log[StateIndex.VY])
             _on_lane(lanes, me, l)
-            lane_pose(lanes.lane, lanes.sample, agents, a)
+            me.trail, me.wide = row < me.last, True
+            if me.trail == 1:
+                ahead = b.log[s, a, row + 1]
+                me.pace = math.hypot(ahead[StateIndex.VX], ahead[StateIndex.VY])
+                walk(agents, a, log)
+            else:
+                lane_pose(lanes.lane, lanes.sample, agents, a)
             return
     me.mode = Mode.PATH
     walk(agents, a, log)

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from roadworthy.scenario import SignalState
 
-from .idm import DECELERATION, EMERGENCY, advance, free_acceleration, idm_acceleration
+from .idm import ACCELERATION, DECELERATION, EMERGENCY, advance, free_acceleration, idm_acceleration
 from .kernel import kernel
-from .occupancy import Reason, next_lane, turn_of
-from .state import Mode
+from .occupancy import CORRIDOR, Reason, next_lane, turn_of
+from .state import BLIND_TRUST, MOSTLY_TRUST, Mode
+from .sweep import MARGIN, in_the_way
 
 if TYPE_CHECKING:
     from .lanes import Lanes
@@ -33,6 +34,8 @@ _CURVATURE = 0.1
 _SIDEWAYS_ACCELERATION = 1.5
 _CURVE_BRAKING = 1.5
 _ARRIVED = 1.2
+_REACTION = 0.3
+_SLOWEST_PACE = 0.1
 
 
 @kernel
@@ -52,7 +55,8 @@ def leader(
     entry: int,
     front: float,
 ) -> tuple[float, float, int]:
-    """The next body ahead on a lane or on the lanes after it, within `LOOKAHEAD`.
+    """The next body ahead on a lane or on the lanes after it, within `LOOKAHEAD`, that is in the
+    way of someone in the middle of the lane.
 
     Args:
         lanes, occ: lanes and who is on them.
@@ -70,7 +74,8 @@ def leader(
     for _ in range(_HOPS):
         while e >= 0:
             it = occ.entry[e]
-            if it.agent != a and it.reason != Reason.COMING:
+            aside = it.low > CORRIDOR or it.high < -CORRIDOR
+            if it.agent != a and it.reason != Reason.COMING and not aside:
                 return base + it.rear - front, it.speed, e
             e = it.next
         base += lanes.lane[l].length
@@ -147,6 +152,30 @@ def _give_way(
 
 
 @kernel
+def _trust_between(agents: Records, a: int, it: Records) -> float:
+    """How far agent `a` and the one of an entry are as in their logs [m]; who stands in the
+    whole log stands there for those who come late, too."""
+    me = agents[a]
+    if me.trail == 1 and me.doubt == 0 and it.agent < len(agents) and agents[it.agent].stands:
+        return it.trust
+    return min(me.trust, it.trust)
+
+
+@kernel
+def _eased(accel: float, trust: float) -> float:
+    """An acceleration [m/s^2] that someone asks for, in so far as the log does not explain it."""
+    return accel + min(1.0, trust / MOSTLY_TRUST) * max(0.0, ACCELERATION - accel)
+
+
+@kernel
+def _safe(speed: float, gap: float, lead: float) -> bool:
+    """Whether braking as hard as the leader 0.3 s after it suffices to stay clear of it."""
+    lead = max(0.0, lead)
+    room = gap + (lead * lead - speed * speed) / (2.0 * EMERGENCY)
+    return room > _REACTION * speed
+
+
+@kernel
 def follow(
     lanes: Lanes, occ: Occupancy, hints: NDArray[np.int64], agents: Records, a: int
 ) -> float:
@@ -157,6 +186,11 @@ def follow(
     braking at 3 m/s^2 suffices; the end of a lane that ends beside another; and curves. A
     signal before which stopping would take more than `EMERGENCY` is passed.
 
+    A body is ahead only if it is `in_the_way`. Two who do what they did in the log do not mind
+    each other. Who drives its logged path needs no speed limits, curves or lane ends, for
+    the log had them: it gets `ACCELERATION` if nothing hinders it. If it is as in its log, it
+    is left to the log how to stop at a red light until that takes 3 m/s^2.
+
     Args:
         lanes, occ, hints: as in `leader`.
         agents: `AGENT` [A].
@@ -166,28 +200,43 @@ def follow(
     l, s, speed = me.lane, me.s, me.speed
     front = s + me.half_length
     lane = lanes.lane[l]
-    wish = wish_on(lanes, l, me.factor, me.wish)
-    k = min(lane.count - 1, max(0, int(s / lane.spacing)))
-    out = free_acceleration(speed, min(wish, lanes.sample[lane.first + k].cap))
+    trail = me.trail == 1
+    if trail:
+        wish, out = max(me.pace, _SLOWEST_PACE), ACCELERATION
+    else:
+        wish = wish_on(lanes, l, me.factor, me.wish)
+        k = min(lane.count - 1, max(0, int(s / lane.spacing)))
+        out = free_acceleration(speed, min(wish, lanes.sample[lane.first + k].cap))
+    half = me.half_width + MARGIN
+    low, high = min(me.d, me.target) - half, max(me.d, me.target) + half
     e = occ.entry[me.entry].next
     base = 0.0
     for hop in range(_HOPS):
         while e >= 0:
             it = occ.entry[e]
-            if it.agent != a:
+            trust = _trust_between(agents, a, it) if trail else 0.0
+            if it.agent != a and trust < BLIND_TRUST:
                 gap = base + it.rear - front
                 if it.reason == Reason.BODY:
-                    return min(out, idm_acceleration(speed, wish, gap, it.speed))
-                if _goes_first(occ, e, a, gap, base + lanes.lane[l].box - front, speed):
+                    way = it.low < high and it.high > low
+                    if trail:
+                        way = in_the_way(lanes, occ, agents, a, e, l)
+                    if way:
+                        if trust > 0.0 and not _safe(speed, gap, it.speed):
+                            trust = 0.0
+                        accel = idm_acceleration(speed, wish, gap, it.speed)
+                        return min(out, _eased(accel, trust))
+                elif _goes_first(occ, e, a, gap, base + lanes.lane[l].box - front, speed):
                     box = base + lanes.lane[l].box - front
-                    out = min(out, _give_way(occ, e, speed, wish, gap, box, base - front))
+                    accel = _give_way(occ, e, speed, wish, gap, box, base - front)
+                    out = min(out, _eased(accel, trust))
             e = it.next
         length = lanes.lane[l].length
         if base + length - front > LOOKAHEAD:
             break
         n = next_lane(lanes, hints, a, l)
         if n < 0:
-            if _ends_beside_lane(lanes, l):
+            if not trail and _ends_beside_lane(lanes, l):
                 out = min(out, idm_acceleration(speed, wish, base + length - front, 0.0))
             break
         signal = occ.slot[n].signal
@@ -196,11 +245,14 @@ def follow(
             if room > -_PAST_LINE:
                 needed = speed * speed / (2.0 * max(room, 1e-3))
                 bound = EMERGENCY if signal == SignalState.RED else _YELLOW_BRAKING
-                if needed <= bound or speed < 0.5:
+                stops = needed <= bound or speed < 0.5
+                if trail and me.trust >= MOSTLY_TRUST:
+                    stops = stops and signal == SignalState.RED and needed > _YELLOW_BRAKING
+                if stops:
                     return min(out, idm_acceleration(speed, wish, room + _BEFORE_LINE, 0.0))
         base += length
         l = n
-        if hop == 0:
+        if hop == 0 and not trail:
             cap = lanes.sample[lanes.lane[l].first].cap
             bound2 = cap * cap + 2.0 * _CURVE_BRAKING * max(0.0, base - s)
             if speed * speed > bound2:

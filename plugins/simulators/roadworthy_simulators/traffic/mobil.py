@@ -21,7 +21,7 @@ from .following import leader, wish_on
 from .idm import idm_acceleration
 from .kernel import kernel
 from .lane_kernels import project
-from .occupancy import Reason, hinted, insert, next_lane
+from .occupancy import CORRIDOR, Reason, hinted, insert, next_lane
 
 if TYPE_CHECKING:
     from .lanes import Lanes
@@ -40,6 +40,8 @@ REST_STEPS = 50
 """Steps of 0.1 s before the next change."""
 _LANE_ENDS = 2.0
 _OFF_ROUTE = 0.5
+_OFF_LOG = 0.5
+_SLOWEST_PACE = 0.1
 _MIN_GAP = 1.0
 _MIN_SPEED = 1.0
 _FOLLOWER_RANGE = 60.0
@@ -59,7 +61,8 @@ def _behind(lanes: Lanes, occ: Occupancy, l: int, s: float) -> tuple[float, int]
     found = -1
     e = occ.slot[l].head
     while e >= 0 and occ.entry[e].middle <= s:
-        if occ.entry[e].reason != Reason.COMING:
+        it = occ.entry[e]
+        if it.reason != Reason.COMING and it.low < CORRIDOR and it.high > -CORRIDOR:
             found = e
         e = occ.entry[e].next
     if found >= 0 or s > _FOLLOWER_RANGE:
@@ -81,8 +84,11 @@ def _behind(lanes: Lanes, occ: Occupancy, l: int, s: float) -> tuple[float, int]
 
 @kernel
 def _wish_of(lanes: Lanes, agents: Records, a: int, l: int) -> float:
-    """Desired speed of a follower; the ego (number A) is taken to want the limit."""
+    """Desired speed of a follower: the logged one while its log lasts; the ego (number A) is taken
+    to want the limit."""
     if a < len(agents):
+        if agents[a].trail == 1:
+            return max(agents[a].pace, _SLOWEST_PACE)
         return wish_on(lanes, l, agents[a].factor, agents[a].wish)
     return wish_on(lanes, l, 1.0, _EGO_WISH)
 
@@ -135,7 +141,7 @@ def _gain(
     gap_new, lead_new, _ = leader(lanes, occ, hints, a, m, start, at + half)
     if gap_new < _MIN_GAP:
         return -np.inf, 0.0
-    wish = wish_on(lanes, m, me.factor, me.wish)
+    wish = _wish_of(lanes, agents, a, m)
     accel_new = idm_acceleration(me.speed, wish, gap_new, lead_new)
     if accel_new < -SAFE_DECELERATION:
         return -np.inf, 0.0
@@ -153,8 +159,10 @@ def _gain(
             free = room + 2.0 * half + gap_new
             others += after - idm_acceleration(it.speed, wish, free, lead_new)
     gap, lead, _ = leader(lanes, occ, hints, a, l, me.entry, me.s + half)
-    wish = wish_on(lanes, l, me.factor, me.wish)
+    wish = _wish_of(lanes, agents, a, l)
     gain = accel_new - idm_acceleration(me.speed, wish, gap, lead) - THRESHOLD
+    if me.trail == 1 and gain < _OFF_LOG:
+        return -np.inf, 0.0
     others += _for_old_follower(lanes, occ, agents, a, gap, lead)
     here, there = lanes.lane[l], lanes.lane[m]
     if here.next_end == here.next_begin and there.next_end > there.next_begin:
@@ -173,7 +181,8 @@ def change_lane(
     Changes are begun on ordinary lanes only (not inside intersections), where 2.5 s of
     travel and 15 m are left before the next intersection, and not during another change.
     From then on the agent belongs to the new lane, with its lateral offset to be made good,
-    and keeps its place in the old lane while its body is there.
+    and keeps its place in the old lane while its body is there. Who drives its logged path, its
+    lane changes with it, leaves it only if it is off its log and itself gains 0.5 m/s^2 more.
 
     Args:
         lanes, occ: lanes and who is on them; the new place is entered at once.
@@ -183,7 +192,7 @@ def change_lane(
     """
     me = agents[a]
     lane = lanes.lane[me.lane]
-    if lane.kind != LaneKind.LANE or me.leaving >= 0 or me.speed < _MIN_SPEED:
+    if lane.kind != LaneKind.LANE or me.leaving >= 0 or me.speed < _MIN_SPEED or me.trust > 0.0:
         return
     best, target, to, accel = 0.0, -1, 0.0, 0.0
     u = me.s / lane.spacing
@@ -212,7 +221,7 @@ def change_lane(
     near = int(to / lanes.lane[target].spacing)
     s, d, _, _ = project(lanes.lane, lanes.sample, target, near, me.x, me.y)
     half = me.half_length
-    me.leaving, me.lane, me.rest = me.lane, target, REST_STEPS
+    me.leaving, me.lane, me.rest, me.trail = me.lane, target, REST_STEPS, 0
     me.s, me.d = s, d
     me.accel = min(me.accel, accel)
     me.leaving_entry = me.entry

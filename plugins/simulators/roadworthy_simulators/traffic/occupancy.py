@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from roadworthy.scenario import SignalState
+from roadworthy.scenario import STATE_SIZE, SignalState
 
 from .kernel import kernel
 from .lane_kernels import cell_of, project
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .state import Records
 
 __all__ = [
+    "CORRIDOR",
     "ENTRY",
     "SLOT",
     "Occupancy",
@@ -36,8 +37,8 @@ __all__ = [
     "turn_of",
 ]
 
-_CORRIDOR = 1.1
-"""Half the width that a follower needs free [m]."""
+CORRIDOR = 1.1
+"""Half the width that a follower in the middle of its lane needs free [m]."""
 _ANNOUNCE_TIME = 3.0
 _ANNOUNCE_REACH = 40.0
 _ANNOUNCE_LEAST = 4.0
@@ -60,15 +61,18 @@ class Reason(IntEnum):
 
 ENTRY = np.dtype(
     [
-        ("next", np.int64),  # next entry of the lane, -1 for none
-        ("lane", np.int64),
-        ("agent", np.int64),
-        ("reason", np.int64),  # Reason
+        ("next", np.int32),  # next entry of the lane, -1 for none
+        ("lane", np.int32),
+        ("agent", np.int32),
+        ("reason", np.int32),  # Reason
         ("middle", np.float64),  # arc lengths on the lane
         ("rear", np.float64),
         ("front", np.float64),  # COMING: where its rear would be if it drove on this lane
         ("speed", np.float64),  # along the lane; 0 if it crosses
         ("turn", np.float64),  # COMING: `turn_of` it; CROSSING: minus its depth [m] inside
+        ("low", np.float32),  # BODY: lateral extent on the lane [m], infinite where not known
+        ("high", np.float32),
+        ("trust", np.float32),  # in its log, as in `AGENT`
     ],
     align=True,
 )
@@ -85,18 +89,21 @@ class Occupancy(NamedTuple):
         slot: `SLOT` [L].
         entry: `ENTRY` [E].
         used: int64 [1], entries in use.
+        log: [A, R, 5] `StateIndex`, what everyone did; none where nobody has a `trail`.
     """
 
     slot: Records
     entry: Records
     used: NDArray[np.int64]
+    log: NDArray[np.float64]
 
 
 def make_occupancy(lanes: int, agents: int) -> Occupancy:
     """Empty lists for that many lanes, and room for that many agents and the ego."""
     slot = np.zeros(lanes, SLOT)
     slot["head"] = -1
-    return Occupancy(slot, np.zeros(_ROOM * (agents + 1), ENTRY), np.zeros(1, np.int64))
+    entry, used = np.zeros(_ROOM * (agents + 1), ENTRY), np.zeros(1, np.int64)
+    return Occupancy(slot, entry, used, np.zeros((0, 0, STATE_SIZE)))
 
 
 @kernel
@@ -121,6 +128,8 @@ def insert(
 ) -> int:
     """Add an entry in order of `middle`; of equal ones the first added comes first.
 
+    Its lateral extent is not known, and it is not trusted, unless the caller writes them.
+
     Returns:
         The entry, or -1 where there is no room (32 entries per agent) for it.
     """
@@ -133,6 +142,7 @@ def insert(
     new.middle, new.rear, new.front = middle, rear, front
     new.speed, new.turn = speed, turn
     new.lane, new.agent, new.reason = lane, agent, reason
+    new.low, new.high, new.trust = -np.inf, np.inf, 0.0
     n = occ.slot[lane].head
     if n < 0 or middle < entry[n].middle:
         new.next = n
@@ -278,6 +288,7 @@ def reach_into(
     half_width: float,
     speed: float,
     place: Records,
+    corridor: float = CORRIDOR,
 ) -> int:
     """Lanes into whose corridor a box reaches, or will within 0.8 s of sideways motion.
 
@@ -288,6 +299,7 @@ def reach_into(
         half_length, half_width: half its sides [m].
         speed: along its heading [m/s].
         place: `PLACE` [P], overwritten.
+        corridor: half its width [m].
 
     Returns:
         How many there are; at most P.
@@ -301,10 +313,12 @@ def reach_into(
         at, d, tc, ts = project(lanes.lane, lanes.sample, l, lanes.item[e].sample, x, y)
         along, across = c * tc + s * ts, s * tc - c * ts
         cos, sin = abs(along), abs(across)
-        reach = _CORRIDOR + half_length * sin + half_width * cos
+        wide = half_length * sin + half_width * cos
+        reach = corridor + wide
         sideways = speed * across
+        drift = _SIDEWAYS_TIME * min(_SIDEWAYS_SPEED, max(-_SIDEWAYS_SPEED, sideways))
         if d * sideways < 0.0:
-            reach += _SIDEWAYS_TIME * min(abs(sideways), _SIDEWAYS_SPEED)
+            reach += abs(drift)
         if abs(d) > reach:
             continue
         extent = half_length * cos + half_width * sin
@@ -313,6 +327,7 @@ def reach_into(
         p = place[count]
         p.lane, p.along, p.offset = l, along, d
         p.middle, p.rear, p.front = at, at - extent, at + extent
+        p.low, p.high = d - wide + min(0.0, drift), d + wide + max(0.0, drift)
         count += 1
         if count == len(place):
             break

@@ -2,7 +2,8 @@
 
 Such an agent walks through its log at a rate between 0 and 1 rows per step: as logged while
 the way is free, slower and at last not at all where it would meet a vehicle, and on again when
-the way is free. Rows missing from the log are bridged by straight lines.
+the way is free. Rows missing from the log are bridged by straight lines. Two who both do what
+they did in the log do not mind each other.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from .idm import ACCELERATION, idm_acceleration
 from .kernel import kernel
+from .state import MOSTLY_TRUST
 
 if TYPE_CHECKING:
     from .state import Records
@@ -101,6 +103,8 @@ def pedestrian_rate(
     margin = _WALK_MARGIN + min(me.half_length, me.half_width)
     for b in range(count):
         it = bodies[b]
+        if min(me.trust, it.trust) >= MOSTLY_TRUST:
+            continue
         dx, dy = me.x - it.x, me.y - it.y
         long, wide = it.half_length + margin, it.half_width + margin
         near = 4.0 + long + abs(it.speed) * 0.1 * _WALK_ROWS
@@ -149,6 +153,8 @@ def vehicle_rate(
     gap, lead = np.inf, 0.0
     for b in range(count):
         it = bodies[b]
+        if min(me.trust, it.trust) >= MOSTLY_TRUST:
+            continue
         dx, dy = it.x - me.x, it.y - me.y
         near = reach + it.half_length
         if it.agent == a or dx * dx + dy * dy > near * near or dx * me.cos + dy * me.sin < 0.0:

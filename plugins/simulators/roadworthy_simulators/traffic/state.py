@@ -8,7 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AGENT", "BODY", "HINTS", "PLACE", "PLACES", "SCENE", "Batch", "Mode", "Records"]
+__all__ = [
+    "AGENT",
+    "BLIND_TRUST",
+    "BODY",
+    "FULL_TRUST",
+    "HINTS",
+    "MOSTLY_TRUST",
+    "PLACE",
+    "PLACES",
+    "SCENE",
+    "Batch",
+    "Mode",
+    "Records",
+]
 
 Records = NDArray[Any]
 """An array of one of the record types below; kernels read and write fields by name."""
@@ -26,7 +39,8 @@ class Mode(IntEnum):
     REPLAY = 1
     """Exactly as logged: static objects, and agents that are not reactive."""
     LANE = 2
-    """Follows lanes: IDM along, MOBIL across."""
+    """On lanes. Drives the logged path while its `trail` lasts, then the lanes: IDM along,
+    MOBIL across."""
     PATH = 3
     """Follows its own logged path, and yields: pedestrians, and vehicles off the lanes."""
     PARKED = 4
@@ -42,6 +56,8 @@ AGENT = np.dtype(
         ("last", np.int64),  # last valid row of its log, -1 for none
         ("reactive", np.int64),  # may deviate from its log
         ("stands", np.int64),  # its log never moves it
+        ("doubt", np.int64),  # its log drives through someone, and is not to be relied on
+        ("trust", np.float64),  # `FULL_TRUST` less how far it is off its log, at least 0 [m]
         ("half_length", np.float64),  # [m]
         ("half_width", np.float64),  # [m]
         ("x", np.float64),  # box centre, world [m]
@@ -64,10 +80,13 @@ AGENT = np.dtype(
         ("wish", np.float64),  # desired speed where there is no limit [m/s]
         ("entry", np.int64),  # its entry of this step in its lane's list
         ("leaving_entry", np.int64),  # and in that of the lane it is leaving, -1 for none
-        # On a path:
+        # On its logged path, on a lane or off:
+        ("trail", np.int64),  # on a lane: it drives its logged path
         ("clock", np.float64),  # row of the log at which it is
-        ("rate", np.float64),  # rows walked per step, 0 to 1
-        # Anywhere but on a lane:
+        ("rate", np.float64),  # rows driven per step
+        ("pace", np.float64),  # logged speed there [m/s]
+        # Anywhere but on a lane, and on one where it reaches beyond:
+        ("wide", np.int64),  # it reaches beyond its lane
         ("places", np.int64),  # lanes it reaches into
         ("seen_x", np.float64),  # where it was when they were looked up
         ("seen_y", np.float64),
@@ -84,6 +103,8 @@ PLACE = np.dtype(
         ("front", np.float64),
         ("along", np.float64),  # cosine of the angle between its heading and the lane
         ("offset", np.float64),  # lateral, left positive
+        ("low", np.float64),  # lateral extent of the box, and of what it will soon sweep
+        ("high", np.float64),
     ],
     align=True,
 )
@@ -99,10 +120,19 @@ BODY = np.dtype(
         ("half_width", np.float64),
         ("speed", np.float64),
         ("agent", np.int64),
+        ("trust", np.float64),  # as in `AGENT`
     ],
     align=True,
 )
 """A box that moves, as path followers see it; the ego's `agent` is -1."""
+
+FULL_TRUST = 3.0
+"""Trust in someone who is exactly where the log has them [m]; whoever is off by this much, one
+second of a difference in speed counted in, is not trusted at all."""
+BLIND_TRUST = 2.75
+"""Two who are trusted this much do not react to each other: what they do, the log did."""
+MOSTLY_TRUST = 2.0
+"""Two who are trusted this much react only to keep a safe distance; below, ever more."""
 
 SCENE = np.dtype(
     [
@@ -128,6 +158,7 @@ class Batch(NamedTuple):
     Attributes:
         scene: `SCENE` [S].
         log: [S, A, R, 5] `StateIndex`; log_valid: bool [S, A, R].
+        ego_log: [S, R, 4] x, y, yaw and speed of the ego's rear axle.
         signal_lane: int64 [S, G], -1 padded; signal_log: int8 [S, G, R].
         vehicle: [S, 6] `VehicleIndex`.
         hints: int64 [S, A + 1, HINTS], lanes on the logged track, -1 padded; the ego's last.
@@ -139,6 +170,7 @@ class Batch(NamedTuple):
     scene: Records
     log: NDArray[np.float64]
     log_valid: NDArray[np.bool_]
+    ego_log: NDArray[np.float64]
     signal_lane: NDArray[np.int64]
     signal_log: NDArray[np.int8]
     vehicle: NDArray[np.float64]

@@ -14,17 +14,25 @@ from roadworthy.vehicle import EgoIndex
 
 from .arrivals import arrive, read_log
 from .following import follow, leader, move, wish_on
-from .idm import idm_acceleration
+from .idm import ACCELERATION, idm_acceleration
 from .kernel import kernel
 from .lane_kernels import project
 from .mobil import change_lane
-from .occupancy import Reason, announce, clear, insert, make_occupancy, reach_into
+from .occupancy import (
+    Occupancy,
+    Reason,
+    announce,
+    clear,
+    insert,
+    make_occupancy,
+    reach_into,
+)
 from .paths import path_pose, pedestrian_rate, vehicle_rate, walk
-from .state import BODY, PLACE, Mode
+from .state import BLIND_TRUST, BODY, MOSTLY_TRUST, PLACE, Mode
+from .trail import drive_trail, read_doubts, trust_ego, trust_in
 
 if TYPE_CHECKING:
     from .lanes import Lanes
-    from .occupancy import Occupancy
     from .state import Batch, Records
 
 __all__ = ["Scratch", "begin_traffic", "make_scratch", "replay_traffic", "step_traffic"]
@@ -33,6 +41,10 @@ _THINK_STEPS = 10
 _NOW = HISTORY - 1
 _MOVED = 0.15
 _ALIGNED = 0.7
+_FAR = 100.0
+_CORRIDOR = 2.2
+"""Bodies are entered into the lanes to whose centrelines they come as near as this [m]; whether
+they are in someone's way is for that one to find out."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -41,9 +53,10 @@ def begin_traffic(lanes: Lanes, b: Batch, scenarios: NDArray[np.int64]) -> None:
     score = np.zeros(len(lanes.lane))
     for s in scenarios:
         read_log(lanes, b, s, score)
+        read_doubts(b, s, _NOW)
         for a in range(b.scene[s].agents):
             if b.log_valid[s, a, _NOW]:
-                arrive(lanes, b, s, a, _NOW, False)
+                arrive(lanes, b, s, a, _NOW, False, 0.0)
 
 
 @kernel
@@ -111,14 +124,19 @@ def step_traffic(
 
 @kernel
 def _step(lanes: Lanes, b: Batch, scratch: Scratch, s: int, row: int) -> None:
-    occ, agents, hints, count = scratch.occ, b.agent[s], b.hints[s], b.scene[s].agents
+    agents, hints, count = b.agent[s], b.hints[s], b.scene[s].agents
+    occ = Occupancy(scratch.occ.slot, scratch.occ.entry, scratch.occ.used, b.log[s])
     for g in range(b.scene[s].signals):
         occ.slot[b.signal_lane[s, g]].signal = b.signal_log[s, g, row]
         b.signals[s, g, row + 1] = b.signal_log[s, g, row + 1]
+    for a in range(count):
+        agents[a].trust = trust_in(b, s, a, row)
+    ego_trust = trust_ego(b, s, row)
     walkers = _enter_all(lanes, occ, agents, b.place[s], b.scene[s].map, count)
-    _enter_ego(lanes, b, occ, scratch.place, s, row)
+    _enter_ego(lanes, b, occ, scratch.place, s, row, ego_trust)
     _announce_all(lanes, occ, hints, agents, count)
-    _choose_accelerations(lanes, occ, hints, agents, count)
+    loose = _gather_loose(b, scratch.bodies, s, row, ego_trust)
+    _choose_accelerations(lanes, occ, hints, agents, count, scratch.bodies, loose)
     for a in range(count):
         me = agents[a]
         if me.mode == Mode.LANE and me.kind == AgentKind.VEHICLE:
@@ -128,12 +146,12 @@ def _step(lanes: Lanes, b: Batch, scratch: Scratch, s: int, row: int) -> None:
                 change_lane(lanes, occ, hints, agents, a)
     clear(occ)
     if walkers:
-        _choose_rates(b, scratch.bodies, scratch.pose, s, row)
+        _choose_rates(b, scratch.bodies, scratch.pose, s, row, ego_trust)
     _move_all(lanes, b, s, row)
     for a in range(count):
         if agents[a].mode == Mode.ABSENT and b.log_valid[s, a, row + 1]:
-            arrive(lanes, b, s, a, row + 1, True)
-            if agents[a].mode == Mode.LANE:
+            arrive(lanes, b, s, a, row + 1, True, ego_trust)
+            if agents[a].mode == Mode.LANE and agents[a].trail == 0:
                 _write(b, s, a, row + 1)
             elif agents[a].mode != Mode.ABSENT:
                 b.valid[s, a, row + 1] = True
@@ -145,14 +163,17 @@ def _step(lanes: Lanes, b: Batch, scratch: Scratch, s: int, row: int) -> None:
 def _enter_all(
     lanes: Lanes, occ: Occupancy, agents: Records, places: Records, m: int, count: int
 ) -> bool:
-    """Enter every agent into the lists of its lanes; whether any of them walks a path."""
+    """Enter every agent into the lists of its lanes; whether any of them walks a path, or is on
+    a path of its own beyond its lane."""
     walkers = False
     for a in range(count):
         me = agents[a]
         mode = me.mode
         if mode == Mode.LANE:
             half, s, speed = me.half_length, me.s, me.speed
+            wide = me.half_width + abs(me.slope) * half
             me.entry = insert(occ, me.lane, a, s, s - half, s + half, speed, 0.0, Reason.BODY)
+            _describe(occ, me.entry, me.d - wide, me.d + wide, me.trust)
             if me.leaving >= 0:
                 near = int(s / lanes.lane[me.lane].spacing)
                 t, _, _, _ = project(lanes.lane, lanes.sample, me.leaving, near, me.x, me.y)
@@ -161,8 +182,11 @@ def _enter_all(
                 )
             if s < half and me.before >= 0:
                 t = s + lanes.lane[me.before].length
-                insert(occ, me.before, a, t, t - half, t + half, speed, 0.0, Reason.BODY)
-            continue
+                e = insert(occ, me.before, a, t, t - half, t + half, speed, 0.0, Reason.BODY)
+                _describe(occ, e, me.d - wide, me.d + wide, me.trust)
+            if me.trail == 0 or me.wide == 0:
+                continue
+            walkers = walkers or me.trust < MOSTLY_TRUST
         if mode == Mode.ABSENT or mode == Mode.GONE:
             continue
         walkers = walkers or mode == Mode.PATH
@@ -171,17 +195,30 @@ def _enter_all(
             me.seen_x, me.seen_y = me.x, me.y
             me.places = reach_into(
                 lanes, m, me.x, me.y, me.cos, me.sin, me.half_length, me.half_width,
-                me.speed, places[a],
+                me.speed, places[a], _CORRIDOR,
             )  # fmt: skip
         for k in range(me.places):
             p = places[a, k]
+            if mode == Mode.LANE and p.lane == me.lane:
+                continue
             v = me.speed * p.along
-            insert(occ, p.lane, a, p.middle, p.rear, p.front, v, 0.0, Reason.BODY)
+            e = insert(occ, p.lane, a, p.middle, p.rear, p.front, v, 0.0, Reason.BODY)
+            _describe(occ, e, p.low, p.high, me.trust)
     return walkers
 
 
 @kernel
-def _enter_ego(lanes: Lanes, b: Batch, occ: Occupancy, place: Records, s: int, row: int) -> None:
+def _describe(occ: Occupancy, entry: int, low: float, high: float, trust: float) -> None:
+    """Write the lateral extent of a body, and how far it is as in its log."""
+    if entry >= 0:
+        it = occ.entry[entry]
+        it.low, it.high, it.trust = low, high, trust
+
+
+@kernel
+def _enter_ego(
+    lanes: Lanes, b: Batch, occ: Occupancy, place: Records, s: int, row: int, trust: float
+) -> None:
     """Enter the ego into every lane it reaches into, and announce it along its route."""
     scene, agent = b.scene[s], b.scene[s].agents
     ego = b.ego[s, row]
@@ -189,18 +226,23 @@ def _enter_ego(lanes: Lanes, b: Batch, occ: Occupancy, place: Records, s: int, r
     x, y = ego[EgoIndex.X] + scene.middle * c, ego[EgoIndex.Y] + scene.middle * t
     speed = ego[EgoIndex.VX]
     found = reach_into(
-        lanes, scene.map, x, y, c, t, scene.half_length, scene.half_width, speed, place
+        lanes, scene.map, x, y, c, t, scene.half_length, scene.half_width, speed, place, _CORRIDOR
     )
     along, best = -1, np.inf
     for k in range(found):
         p = place[k]
-        insert(occ, p.lane, agent, p.middle, p.rear, p.front, speed * p.along, 0.0, Reason.BODY)
+        v = speed * p.along
+        e = insert(occ, p.lane, agent, p.middle, p.rear, p.front, v, 0.0, Reason.BODY)
+        _describe(occ, e, p.low, p.high, trust)
         if p.along > _ALIGNED and abs(p.offset) < min(best, lanes.lane[p.lane].half_width):
             along, best = k, abs(p.offset)
     if along >= 0:
         p = place[along]
         last = b.hints.shape[1] - 1
+        first = occ.used[0]
         announce(lanes, occ, b.hints[s], last, p.lane, p.rear, p.front, speed, False)
+        for e in range(first, occ.used[0]):
+            occ.entry[e].trust = trust
 
 
 @kernel
@@ -211,18 +253,63 @@ def _announce_all(
         me = agents[a]
         if me.mode == Mode.LANE:
             rear, front = me.s - me.half_length, me.s + me.half_length
+            first = occ.used[0]
             announce(lanes, occ, hints, a, me.lane, rear, front, me.speed, True)
+            if me.trust > 0.0:
+                for e in range(first, occ.used[0]):
+                    occ.entry[e].trust = me.trust
+
+
+@kernel
+def _gather_loose(b: Batch, bodies: Records, s: int, row: int, ego_trust: float) -> int:
+    """Write where those are that are not as in their logs to the first of `bodies`.
+
+    Returns:
+        How many they are; -1 if there are signals, which all must mind.
+    """
+    if b.scene[s].signals:
+        return -1
+    loose = 0
+    for a in range(b.scene[s].agents):
+        me = b.agent[s, a]
+        if me.trust < BLIND_TRUST and me.mode != Mode.ABSENT and me.mode != Mode.GONE:
+            bodies[loose].x, bodies[loose].y = me.x, me.y
+            loose += 1
+    if ego_trust < BLIND_TRUST:
+        bodies[loose].x, bodies[loose].y = b.ego[s, row, EgoIndex.X], b.ego[s, row, EgoIndex.Y]
+        loose += 1
+    return loose
 
 
 @kernel
 def _choose_accelerations(
-    lanes: Lanes, occ: Occupancy, hints: NDArray[np.int64], agents: Records, count: int
+    lanes: Lanes,
+    occ: Occupancy,
+    hints: NDArray[np.int64],
+    agents: Records,
+    count: int,
+    bodies: Records,
+    loose: int,
 ) -> None:
-    """The acceleration of everyone on a lane; who changes lanes minds both leaders."""
+    """The acceleration of everyone on a lane; who changes lanes minds both leaders.
+
+    Who is as in its log, and far from all that are not (the first `loose` of `bodies`; less than
+    none if all must look ahead), has nothing to mind.
+    """
     for a in range(count):
         me = agents[a]
         if me.mode != Mode.LANE:
             continue
+        if loose >= 0 and me.trust >= BLIND_TRUST:
+            alone = True
+            for k in range(loose):
+                dx, dy = bodies[k].x - me.x, bodies[k].y - me.y
+                if dx * dx + dy * dy < _FAR * _FAR:
+                    alone = False
+                    break
+            if alone:
+                me.accel = ACCELERATION
+                continue
         me.accel = follow(lanes, occ, hints, agents, a)
         if me.leaving >= 0:
             front = occ.entry[me.leaving_entry].front
@@ -233,9 +320,15 @@ def _choose_accelerations(
 
 @kernel
 def _choose_rates(
-    b: Batch, bodies: Records, scratch: NDArray[np.float64], s: int, row: int
+    b: Batch,
+    bodies: Records,
+    scratch: NDArray[np.float64],
+    s: int,
+    row: int,
+    ego_trust: float,
 ) -> None:
-    """The rate of everyone on a path, given the movers: the ego, vehicles, those on foot."""
+    """The rate of everyone on a path, given the movers: the ego, vehicles, those on foot. Who is
+    beyond its lane minds what is on its path besides what is on its lane."""
     agents, scene = b.agent[s], b.scene[s]
     ego = b.ego[s, row]
     c, t = math.cos(ego[EgoIndex.YAW]), math.sin(ego[EgoIndex.YAW])
@@ -243,6 +336,7 @@ def _choose_rates(
     it.x, it.y = ego[EgoIndex.X] + scene.middle * c, ego[EgoIndex.Y] + scene.middle * t
     it.cos, it.sin, it.speed, it.agent = c, t, ego[EgoIndex.VX], -1
     it.half_length, it.half_width = scene.half_length, scene.half_width
+    it.trust = ego_trust
     used, vehicles = 1, 0
     for turn in range(2):
         for a in range(scene.agents):
@@ -252,15 +346,19 @@ def _choose_rates(
                 it = bodies[used]
                 it.x, it.y, it.cos, it.sin = me.x, me.y, me.cos, me.sin
                 it.half_length, it.half_width = me.half_length, me.half_width
-                it.speed, it.agent = me.speed, a
+                it.speed, it.agent, it.trust = me.speed, a, me.trust
                 used += 1
         if turn == 0:
             vehicles = used
     for a in range(scene.agents):
         me = agents[a]
+        log, valid = b.log[s, a], b.log_valid[s, a]
+        if me.mode == Mode.LANE and me.trail == 1 and me.wide and me.trust < MOSTLY_TRUST:
+            rate = vehicle_rate(log, valid, agents, a, bodies, used, scratch)
+            if rate < min(1.0, me.rate):
+                me.accel = min(me.accel, 10.0 * (rate * max(me.pace, 0.1) - me.speed))
         if me.mode != Mode.PATH:
             continue
-        log, valid = b.log[s, a], b.log_valid[s, a]
         if me.kind == AgentKind.PEDESTRIAN:
             me.rate = pedestrian_rate(log, valid, agents, a, bodies, vehicles, scratch)
         else:
@@ -274,7 +372,9 @@ def _move_all(lanes: Lanes, b: Batch, s: int, row: int) -> None:
     for a in range(b.scene[s].agents):
         me = agents[a]
         mode = me.mode
-        if mode == Mode.LANE:
+        if mode == Mode.LANE and me.trail == 1:
+            drive_trail(lanes, hints, b, s, a, row)
+        elif mode == Mode.LANE:
             move(lanes, hints, agents, a, DT)
             if me.mode == Mode.LANE:
                 _write(b, s, a, row + 1)
