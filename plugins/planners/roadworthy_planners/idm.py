@@ -60,7 +60,9 @@ class IDM:
         headway: time gap to the leader, T [s].
         max_accel: a [m/s2].
         max_decel: comfortable deceleration, b [m/s2].
-        max_lateral_accel: for the speed in curves [m/s2]; infinity to ignore curves.
+        max_lateral_accel: for the speed in curves [m/s2]; infinity to ignore curves. At 3 the
+            tracker, which steers for where it will be in a second, strays by 0.9 m in sharp turns;
+            at the default by half of that.
 
     Raises:
         ValueError: for a parameter that is not positive.
@@ -74,7 +76,7 @@ class IDM:
         headway: float = 1.5,
         max_accel: float = 1.0,
         max_decel: float = 3.0,
-        max_lateral_accel: float = 3.0,
+        max_lateral_accel: float = 1.5,
     ) -> None:
         self._parameters = _Parameters(
             target_speed, min_gap, headway, max_accel, max_decel, max_lateral_accel
