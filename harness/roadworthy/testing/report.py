@@ -12,7 +12,7 @@ from roadworthy.errors import PlannerTimeout, RoadworthyError
 
 __all__ = ["TIME_LIMIT_S", "Finding", "Outcome", "Report", "Review"]
 
-TIME_LIMIT_S = 60.0
+TIME_LIMIT_S = 300.0
 """For one check, unless another is given."""
 
 

@@ -61,8 +61,8 @@ class IDM:
         max_accel: a [m/s2].
         max_decel: comfortable deceleration, b [m/s2].
         max_lateral_accel: for the speed in curves [m/s2]; infinity to ignore curves. At 3 the
-            tracker, which steers for where it will be in a second, strays by 0.9 m in sharp turns;
-            at the default by half of that.
+            tracker, which steers for where it will be in a second, strays by 0.9 m in sharp
+            turns; at the default by half of that.
 
     Raises:
         ValueError: for a parameter that is not positive.
