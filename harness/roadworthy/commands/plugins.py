@@ -72,7 +72,7 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
 @click.option("--kind", type=click.Choice(KINDS), help="Needed where a name or file is ambiguous.")
 @click.option("--option", "-o", "options", multiple=True, metavar="KEY=VALUE",
               help="An option of the factory, as in a suite; repeatable.")  # fmt: skip
-@click.option("--time-limit", type=click.FloatRange(min=0.0, min_open=True), default=60.0,
+@click.option("--time-limit", type=click.FloatRange(min=0.0, min_open=True), default=300.0,
               show_default=True,
               help="Seconds for one check; the review ends where one hangs.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
