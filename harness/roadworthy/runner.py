@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -396,9 +395,3 @@ def _finish(folder: RunDirectory, manifest: Manifest, reading: _Reading) -> Run:
     table = msgspec.json.encode(summarise(run))
     write_file(folder.path / "summary.json", msgspec.json.format(table, indent=2) + b"\n")
     return run
-
-
-def count_by_status(run: Run, planner: str) -> dict[Status, int]:
-    """How many of a planner's cases ended in each way."""
-    found = Counter(r.status for r in run.records if r.planner == planner)
-    return {status: found[status] for status in Status if found[status]}
