@@ -12,7 +12,7 @@ from roadworthy.scenario import DT
 from roadworthy.score import Column, MetricSpec, Scores
 from roadworthy.vehicle import EGO_STATE_SIZE
 
-from .driven import driven
+from .driven import DAC, EP, NC, OFFICIAL, TTC, driven
 from .pdm.comfort import extended_comfort
 from .pdm.evaluate import Term
 from .pdm.totals import epdms
@@ -110,26 +110,16 @@ class EPDMS:
         version="2",
         columns=(
             Column("epdms", doc="Extended PDM Score, version 2", headline=True, drivable_area=True),
-            Column(
-                "nc", doc="No at-fault collision: 0 with a road user, 0.5 with an object, else 1"
-            ),
-            Column(
-                "dac",
-                doc="Drivable area compliance: 0 if a corner ever leaves it",
-                drivable_area=True,
-            ),
+            NC,
+            DAC,
             Column("ddc", doc="Driving direction compliance: 0.5 from 2 m off-route, 0 from 6 m"),
             Column("tlc", doc="Traffic light compliance: 0 if a red connector is ever touched"),
-            Column("ep", doc="Ego progress: a plan's over PDM-Closed's, a drive's over the log's"),
-            Column("ttc", doc="Time to collision: 0 if ever below 1 s"),
+            EP,
+            TTC,
             Column("lk", doc="Lane keeping: 0 if over 0.5 m from the centreline for 2 s"),
             Column("hc", doc="History comfort: 1 if all six signals stay within bounds"),
             Column("ec", doc="Extended comfort: share of plans that agree with the one before"),
-            Column(
-                "official",
-                better="neither",
-                doc="1 where a plan was scored as NAVSIM does (open loop), 0 for a drive",
-            ),
+            OFFICIAL,
         ),
         source="NAVSIM v2 (Cao et al., CoRL 2025, arXiv 2506.04218)",
         formula="epdms = nc * dac * ddc * tlc * (5 ep + 5 ttc + 2 lk + 2 hc + 2 ec) / 16, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from roadworthy.rollout import RolloutBatch
 from roadworthy.score import Column, MetricSpec, Scores
 
-from .driven import driven
+from .driven import DAC, EP, NC, OFFICIAL, TTC, driven
 from .pdm.evaluate import Term
 from .pdm.totals import pdms
 
@@ -25,23 +25,13 @@ class PDMS:
         version="2",
         columns=(
             Column("pdms", doc="PDM Score, version 1", headline=True, drivable_area=True),
-            Column(
-                "nc", doc="No at-fault collision: 0 with a road user, 0.5 with an object, else 1"
-            ),
-            Column(
-                "dac",
-                doc="Drivable area compliance: 0 if a corner ever leaves it",
-                drivable_area=True,
-            ),
-            Column("ep", doc="Ego progress: a plan's over PDM-Closed's, a drive's over the log's"),
-            Column("ttc", doc="Time to collision: 0 if ever below 1 s"),
+            NC,
+            DAC,
+            EP,
+            TTC,
             Column("comfort", doc="Comfort: 1 if all six signals stay within bounds"),
             Column("ddc", doc="Driving direction compliance (not part of the total)"),
-            Column(
-                "official",
-                better="neither",
-                doc="1 where a plan was scored as NAVSIM does (open loop), 0 for a drive",
-            ),
+            OFFICIAL,
         ),
         source="NAVSIM (Dauner et al., NeurIPS 2024, arXiv 2406.15349)",
         formula="pdms = nc * dac * (5 ep + 5 ttc + 2 comfort) / 12",
