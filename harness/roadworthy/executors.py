@@ -27,12 +27,14 @@ from typing import Any
 from roadworthy.errors import RoadworthyError, RunError
 from roadworthy.evaluate import Judged, evaluate, failed_record
 from roadworthy.host import PlannerHost
+from roadworthy.isolation.host import IsolatedHost
+from roadworthy.isolation.process import Confinement
 from roadworthy.plugins import FactorySpec
 from roadworthy.replay import save_replay
 from roadworthy.rollout import Case, CaseError, Status
 from roadworthy.store import CaseRecord
 
-__all__ = ["Setup", "Task", "run_inline", "run_processes"]
+__all__ = ["Confined", "Setup", "Task", "run_inline", "run_processes"]
 
 _GIB = 1 << 30
 
@@ -45,6 +47,7 @@ class Setup:
         simulator, metrics, planners: how to make them; planners by label.
         plan_time_limit_s, memory_limit_gb: limits, see `roadworthy.suite.RunConfig`.
         rollouts: the run directory to keep replays in, or None.
+        confined: by label, planners that run isolated.
     """
 
     simulator: FactorySpec
@@ -53,6 +56,15 @@ class Setup:
     plan_time_limit_s: float
     memory_limit_gb: float
     rollouts: Path | None
+    confined: dict[str, Confined] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Confined:
+    """How an isolated planner is confined, and whether it is known to be privileged."""
+
+    confinement: Confinement
+    privileged: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +82,7 @@ class _Bench:
 
     setup: Setup
     watch: Any = field(default=lambda deadline: None)
+    isolated: dict[str, IsolatedHost] = field(default_factory=dict)
 
     @functools.cached_property
     def simulator(self) -> Any:
@@ -80,8 +93,7 @@ class _Bench:
         return [spec.build() for spec in self.setup.metrics]
 
     def work(self, task: Task) -> list[CaseRecord]:
-        factory = self.setup.planners[task.planner].build
-        host = PlannerHost(factory, self.setup.plan_time_limit_s, self.watch)
+        host = self.host(task.planner)
         judged = evaluate(
             task.planner, task.indexes, task.cases, host, self.simulator, self.metrics
         )
@@ -90,12 +102,32 @@ class _Bench:
                 _keep(self.setup.rollouts, task.planner, one)
         return [one.record for one in judged]
 
+    def host(self, planner: str) -> PlannerHost:
+        """Who carries the planner; an isolated one keeps its process from task to task."""
+        factory, limit = self.setup.planners[planner], self.setup.plan_time_limit_s
+        how = self.setup.confined.get(planner)
+        if how is None:
+            return PlannerHost(factory.build, limit, self.watch)
+        if planner not in self.isolated:
+            self.isolated[planner] = IsolatedHost(
+                factory, how.confinement, how.privileged, limit, self.watch
+            )
+        return self.isolated[planner]
+
+    def close(self) -> None:
+        """End the processes of isolated planners."""
+        for host in self.isolated.values():
+            host.close()
+
 
 def run_inline(tasks: Iterable[Task], setup: Setup) -> Iterator[list[CaseRecord]]:
     """Compute every task in this process."""
     bench = _Bench(setup)
-    for task in tasks:
-        yield bench.work(task)
+    try:
+        for task in tasks:
+            yield bench.work(task)
+    finally:
+        bench.close()
 
 
 def run_processes(tasks: Iterable[Task], setup: Setup, workers: int) -> Iterator[list[CaseRecord]]:
@@ -241,6 +273,7 @@ def _serve(pipe: Any, deadline: Any, setup: Setup) -> None:
         except Exception:
             answer = RunError(f"a worker failed:\n{traceback.format_exc()}")
         pipe.send(answer)
+    bench.close()
 
 
 @contextlib.contextmanager

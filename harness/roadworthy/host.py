@@ -22,7 +22,7 @@ from roadworthy.observation import Brief, ObservationBatch
 from roadworthy.rollout import Case, CaseError, Status
 from roadworthy.trajectory import MAX_POSES, TrajectoryBatch, check_trajectory, reach
 
-__all__ = ["Answer", "BatchFault", "PlannerHost"]
+__all__ = ["Answer", "BatchFault", "PlannerHost", "brief_of"]
 
 _SLOW = "Make the planner faster, or raise run.plan_time_limit_s in the suite."
 
@@ -88,19 +88,27 @@ class PlannerHost:
         Raises:
             BatchFault: if a batch planner fails for several cases at once.
         """
+        self.brief(tuple(brief_of(case, needs_log=False) for case in cases), cases)
+
+    def brief(self, briefs: tuple[Brief, ...], cases: Sequence[Case] = ()) -> None:
+        """`reset` for who holds the briefs alone; logs come from `cases`, where those are given.
+
+        Raises:
+            BatchFault: if a batch planner fails for several cases at once.
+        """
         self._step = -1
         self._planners = []
-        self.errors = [None] * len(cases)
-        self.seconds = np.zeros(len(cases))
-        self.briefs = tuple(_brief(case, needs_log=False) for case in cases)
-        everyone = list(range(len(cases)))
+        self.errors = [None] * len(briefs)
+        self.seconds = np.zeros(len(briefs))
+        self.briefs = briefs
+        everyone = list(range(len(briefs)))
         with self._guard(everyone):
             self._planners.append(self._factory())
         if not self._planners:
             return
         first = self._planners[0]
-        if getattr(first, "needs_log", False):
-            self.briefs = tuple(_brief(case, needs_log=True) for case in cases)
+        if cases and getattr(first, "needs_log", False):
+            self.briefs = tuple(brief_of(case, needs_log=True) for case in cases)
         self._batched = callable(getattr(first, "plan_batch", None))
         if self._batched:
             with self._guard(everyone):
@@ -154,7 +162,8 @@ class PlannerHost:
             self.seconds[rows] += (time.perf_counter() - begin) / max(1, len(rows))
 
 
-def _brief(case: Case, needs_log: bool) -> Brief:
+def brief_of(case: Case, needs_log: bool) -> Brief:
+    """What a planner is told of a case; the whole log where it `needs_log`."""
     scenario = case.scenario
     return Brief(
         map=scenario.map,

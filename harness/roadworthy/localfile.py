@@ -6,11 +6,12 @@ import hashlib
 import importlib.util
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["kebab", "load_file", "local_hash", "split_path_spec"]
+__all__ = ["files_hash", "kebab", "load_file", "loaded_files", "local_hash", "split_path_spec"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +76,27 @@ def load_file(path: Path) -> ModuleType:
 def local_hash(path: Path) -> str:
     """SHA-256 over a loaded file and the siblings that it imported while loading."""
     path = path.resolve()
+    return _hash_of(path, _LOADED[path].files)
+
+
+def loaded_files(path: Path) -> tuple[Path, ...]:
+    """A loaded file and the siblings that it imported while loading."""
+    return tuple(sorted(_LOADED[path.resolve()].files))
+
+
+def files_hash(path: Path, files: Iterable[Path]) -> str:
+    """`local_hash` of a file that another process loaded, with the siblings that it named.
+
+    Names outside of the file's folder are left out, and the file itself is always in.
+    """
+    path = path.resolve()
+    inside = {f for f in files if f.is_file() and f.resolve().is_relative_to(path.parent)}
+    return _hash_of(path, {file: _digest(file) for file in inside | {path}})
+
+
+def _hash_of(path: Path, files: Mapping[Path, str]) -> str:
     digest = hashlib.sha256()
-    for file, content in sorted(_LOADED[path].files.items()):
+    for file, content in sorted(files.items()):
         digest.update(f"{file.relative_to(path.parent).as_posix()} {content}\n".encode())
     return digest.hexdigest()
 

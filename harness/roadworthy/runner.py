@@ -18,7 +18,9 @@ import msgspec
 
 from roadworthy.admission import admit
 from roadworthy.errors import PluginError, RoadworthyError, RunError, ScenarioError, SuiteError
-from roadworthy.executors import Setup, Task, run_inline, run_processes
+from roadworthy.executors import Confined, Setup, Task, run_inline, run_processes
+from roadworthy.isolation import host as isolation
+from roadworthy.isolation.process import Confinement
 from roadworthy.plugins import FactorySpec, Registry, registry
 from roadworthy.provenance import collect
 from roadworthy.rollout import Case, Status
@@ -70,7 +72,7 @@ def run_suite(
             are kept.
     """
     plugins = registry()
-    plan = _plan(suite, plugins, data)
+    plan = _plan(suite, plugins, data, out)
     with RunDirectory(out) as folder:
         manifest = _open(folder, suite, plan)
         return _drive(folder, manifest, suite, plan, plugins, progress)
@@ -115,11 +117,13 @@ class _Plan:
     planners: dict[str, FactorySpec]
     specs: dict[str, dict[str, Any]]
     described: dict[str, dict[str, Any]]
+    isolated: dict[str, dict[str, Any]]
     notices: tuple[str, ...]
     data: Path | None
+    hidden: tuple[Path, ...]
 
 
-def _plan(suite: Suite, plugins: Registry, data: Path | None) -> _Plan:
+def _plan(suite: Suite, plugins: Registry, data: Path | None, out: Path) -> _Plan:
     """Resolve names and try every factory once, so that mistakes surface before any work."""
     if not suite.planners:
         raise SuiteError(
@@ -135,6 +139,7 @@ def _plan(suite: Suite, plugins: Registry, data: Path | None) -> _Plan:
             notices.append(located)
         else:
             sources.append(_spec("sources", located, plugins, home))
+    hidden = (out.resolve(), *_hidden(suite, sources, data))
     simulator = _spec("simulators", suite.simulator, plugins, home)
     metrics = tuple(_spec("metrics", config, plugins, home) for config in suite.metrics)
     planners = {c.label: _spec("planners", c, plugins, home) for c in suite.planners}
@@ -145,21 +150,56 @@ def _plan(suite: Suite, plugins: Registry, data: Path | None) -> _Plan:
         if spec.name in specs:
             raise SuiteError(f"{config.where}: a second metric is called {spec.name!r}")
         specs[spec.name] = msgspec.to_builtins(spec)
-    described = {}
+    described: dict[str, dict[str, Any]] = {}
+    isolated: dict[str, dict[str, Any]] = {}
     for config in suite.planners:
         factory = planners[config.label]
-        planner = factory.build()
+        if config.isolation == "process":
+            confinement = _confinement(suite, hidden)
+            privileged, content, isolated[config.label] = isolation.describe(
+                factory, confinement, suite.run.plan_time_limit_s
+            )
+            notices += _lacking(config.label, isolated[config.label])
+        else:
+            privileged = bool(getattr(factory.build(), "needs_log", False))
+            content = factory.entry.content_hash
         described[config.label] = {
             "name": factory.entry.name,
             "options": config.options,
             "distribution": factory.entry.distribution,
             "version": factory.entry.version,
-            "content_hash": factory.entry.content_hash,
-            "privileged": bool(getattr(planner, "needs_log", False)),
+            "content_hash": content,
+            "privileged": privileged,
         }
     return _Plan(
-        tuple(sources), simulator, metrics, planners, specs, described, tuple(notices), data
+        tuple(sources),
+        simulator,
+        metrics,
+        planners,
+        specs,
+        described,
+        isolated,
+        tuple(notices),
+        data,
+        hidden,
     )
+
+
+def _hidden(suite: Suite, sources: Iterable[FactorySpec], data: Path | None) -> tuple[Path, ...]:
+    """What no isolated planner may read: logs, and the suite with its seeds."""
+    paths = [Path(suite.path), *([data] if data else [])]
+    paths += [Path(p) for s in sources if isinstance(p := s.options.get("path"), str)]
+    return tuple(path.resolve() for path in paths if path.exists())
+
+
+def _confinement(suite: Suite, hidden: tuple[Path, ...]) -> Confinement:
+    run = suite.run
+    return Confinement(run.cpu_limit_s, run.memory_limit_gb, run.file_limit_mb, hidden)
+
+
+def _lacking(planner: str, found: dict[str, Any]) -> list[str]:
+    """What the kernel would not do for an isolated planner, in a sentence each."""
+    return [f"{planner}: isolated without {what}: {why}" for what, why in found["missing"].items()]
 
 
 def _spec(kind: str, config: PluginConfig, plugins: Registry, home: Path) -> FactorySpec:
@@ -226,6 +266,8 @@ def _open(folder: RunDirectory, suite: Suite, plan: _Plan) -> Manifest:
             f"{folder.path}: holds records but no run.json", hint="Choose another --out."
         )
     provenance = collect() | {"data": str(plan.data.resolve()) if plan.data else ""}
+    if plan.isolated:
+        provenance["isolation"] = plan.isolated
     manifest = Manifest(
         format=FORMAT,
         suite=msgspec.to_builtins(suite),
@@ -256,6 +298,10 @@ def _drive(
         plan_time_limit_s=suite.run.plan_time_limit_s,
         memory_limit_gb=suite.run.memory_limit_gb,
         rollouts=folder.path if suite.run.save_rollouts else None,
+        confined={
+            label: Confined(_confinement(suite, plan.hidden), plan.described[label]["privileged"])
+            for label in plan.isolated
+        },
     )
     tasks = reading.tasks()
     if suite.run.executor == "inline":

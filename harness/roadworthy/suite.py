@@ -55,6 +55,7 @@ __all__ = [
 ]
 
 _RESERVED = {"name", "label", "optional"}
+ISOLATION = ("none", "process")
 
 
 class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,7 @@ class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
         name: registered name, or for planners `./file.py:Attribute`.
         label: what reports call it; the name unless given.
         optional: for sources: skip with a notice where its `path` does not exist.
+        isolation: for planners: `process` runs it confined, in a process of its own.
         options: passed to the plugin's factory.
         where: file and field, for error messages.
     """
@@ -71,6 +73,7 @@ class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     label: str = ""
     optional: bool = False
+    isolation: str = "none"
     options: dict[str, Any] = {}
     where: str = ""
 
@@ -84,7 +87,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         workers: worker processes; 0 means one per core.
         batch_size: cases simulated together.
         plan_time_limit_s: wall-clock limit for one plan.
-        memory_limit_gb: memory limit of a worker process.
+        memory_limit_gb: memory limit of a worker process, and of an isolated planner's.
+        cpu_limit_s: CPU-seconds of an isolated planner, per case.
+        file_limit_mb: what an isolated planner may write.
         save_rollouts: keep what happened in each case, for replays.
     """
 
@@ -93,6 +98,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 16
     plan_time_limit_s: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 60.0
     memory_limit_gb: Annotated[float, msgspec.Meta(gt=0, le=4096)] = 4.0
+    cpu_limit_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 300.0
+    file_limit_mb: Annotated[float, msgspec.Meta(ge=1, le=1 << 20)] = 256.0
     save_rollouts: bool = True
 
 
@@ -223,6 +230,7 @@ def override(
     planners: Sequence[str] = (),
     executor: str | None = None,
     workers: int | None = None,
+    isolation: str | None = None,
 ) -> Suite:
     """The suite with what the command line says instead; file planners relative to here.
 
@@ -234,6 +242,11 @@ def override(
         specs = [str(Path(p).absolute()) if ".py:" in p else p for p in planners]
         configs = tuple(_plugin(spec, "--planner") for spec in specs)
         changes["planners"] = _check_labels(configs, "--planner")
+    if isolation is not None:
+        changes["planners"] = tuple(
+            msgspec.structs.replace(config, isolation=_check_isolation(isolation, "--isolation"))
+            for config in changes.get("planners", suite.planners)
+        )
     run: dict[str, Any] = {}
     if executor is not None:
         run["executor"] = executor
@@ -309,12 +322,23 @@ def _plugins(
     return tuple(_plugin(table, f"{path}: {field}[{i}]") for i, table in enumerate(tables))
 
 
+def _check_isolation(value: object, where: str) -> str:
+    if value not in ISOLATION:
+        raise SuiteError(
+            f"{where} = {value!r}: wanted {' or '.join(map(repr, ISOLATION))}",
+            hint="`process` runs the planner confined, in a process of its own.",
+        )
+    return str(value)
+
+
 def _plugin(table: str | dict[str, Any], where: str) -> PluginConfig:
     if isinstance(table, str):
         table = {"name": table}
     for key, kind in (("name", str), ("label", str), ("optional", bool)):
         if key in table and not isinstance(table[key], kind):
             raise SuiteError(f"{where}.{key} = {table[key]!r}: wanted a {kind.__name__}")
+    planner = ": planners[" in where
+    reserved = _RESERVED | ({"isolation"} if planner else set())
     name = table.get("name")
     if not name:
         raise SuiteError(f"{where}: has no name", hint='Add `name = "..."`.')
@@ -322,7 +346,10 @@ def _plugin(table: str | dict[str, Any], where: str) -> PluginConfig:
         name=name,
         label=validate_label(table.get("label") or _default_label(name), f"{where}.label"),
         optional=table.get("optional", False),
-        options={key: value for key, value in table.items() if key not in _RESERVED},
+        isolation=_check_isolation(table.get("isolation", "none"), f"{where}.isolation")
+        if planner
+        else "none",
+        options={key: value for key, value in table.items() if key not in reserved},
         where=where,
     )
 

@@ -22,6 +22,8 @@ __all__ = ["command"]
     "--executor", type=click.Choice(["inline", "process"]), help="Instead of the suite's."
 )
 @click.option("--workers", type=click.IntRange(0), help="Worker processes; 0: one per core.")
+@click.option("--isolation", type=click.Choice(["none", "process"]),
+              help="Of all planners; `process` confines each of them.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(
     suite: Path,
@@ -30,6 +32,7 @@ def command(
     data: Path | None,
     executor: str | None,
     workers: int | None,
+    isolation: str | None,
     as_json: bool,
 ) -> ExitCode:
     """Drive a suite and judge it.
@@ -40,7 +43,13 @@ def command(
     from roadworthy.runner import run_suite
     from roadworthy.suite import load_suite, override
 
-    chosen = override(load_suite(suite), planners=planners, executor=executor, workers=workers)
+    chosen = override(
+        load_suite(suite),
+        planners=planners,
+        executor=executor,
+        workers=workers,
+        isolation=isolation,
+    )
     folder = out or Path("reports") / chosen.name
     with progress_bar() as progress:
         run = run_suite(chosen, folder, data=data, progress=progress)
