@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import roadworthy
 
-__all__ = ["collect", "file_hash"]
+__all__ = ["collect", "file_hash", "named_files", "path_hash"]
 
-_PACKAGES = (
-    "roadworthy numpy numba llvmlite shapely pandas pyarrow torch pytorch-lightning gsplat".split()
-)
+_FLAGS = (
+    "PYTHONHASHSEED OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS NUMBA_NUM_THREADS "
+    "NUMBA_DISABLE_JIT CUBLAS_WORKSPACE_CONFIG CUDA_VISIBLE_DEVICES"
+).split()
 
 
 def collect() -> dict[str, Any]:
-    """Versions, git state and hardware of this process, as plain values."""
+    """Versions, git state, hardware and what bears on determinism, as plain values."""
     return {
         "roadworthy": roadworthy.__version__,
         "python": platform.python_version(),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "packages": _packages(),
         "git": _git(Path(roadworthy.__file__).parent),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpus": _gpus(),
+        "determinism": {name: os.environ[name] for name in _FLAGS if name in os.environ},
         "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 
@@ -41,11 +48,63 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+def path_hash(path: Path) -> str:
+    """`file_hash` of a file; of a folder, the hash over its files' names and hashes.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    if not path.is_dir():
+        return file_hash(path)
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()} {file_hash(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def named_files(options: Mapping[str, Any]) -> dict[str, Path]:
+    """Files and folders that a plugin's options name, by the text that names them: checkpoints."""
+
+    def texts(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            for item in value.values():
+                yield from texts(item)
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                yield from texts(item)
+
+    found = {}
+    for text in texts(options):
+        looks = "/" in text or "." in text
+        with contextlib.suppress(OSError, ValueError):
+            if looks and Path(text).exists():
+                found[text] = Path(text).resolve()
+    return found
+
+
+def _packages() -> dict[str, str]:
+    """Versions of what roadworthy requires, of what that compiles with, and of every plugin."""
+    required = importlib.metadata.requires("roadworthy") or []
+    needed = [line for line in required if "extra ==" not in line]
+    names = {re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in needed}
+    owners = {p.dist.name for p in importlib.metadata.entry_points(group="roadworthy") if p.dist}
+    found = {}
+    for name in sorted(names | owners | {"roadworthy", "llvmlite"}):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _gpus() -> list[str]:
+    """Models of NVIDIA's devices, as its driver says."""
+    found = []
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        with contextlib.suppress(OSError):
+            match = re.search(r"Model:\s*(.+)", file.read_text())
+            found += [match[1]] if match else []
+    return found
 
 
 def _git(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ from roadworthy.executors import Confined, Setup, Task, run_inline, run_processe
 from roadworthy.isolation import host as isolation
 from roadworthy.isolation.process import Confinement
 from roadworthy.plugins import FactorySpec, Registry, registry
-from roadworthy.provenance import collect
+from roadworthy.provenance import collect, file_hash, named_files, path_hash
 from roadworthy.rollout import Case, Status
 from roadworthy.scenario import Rejected, Scenario, content_hash
 from roadworthy.seeding import derive_seed
+from roadworthy.signoff import write_hashes
 from roadworthy.store import (
     FORMAT,
     CaseRecord,
@@ -40,7 +41,7 @@ from roadworthy.store import (
 from roadworthy.suite import PluginConfig, Suite
 from roadworthy.summary import summarise
 
-__all__ = ["Progress", "resume", "run_suite"]
+__all__ = ["Again", "Progress", "drive_again", "resume", "run_suite", "suite_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def resume(
         RunError: if there is no run, or it is damaged.
     """
     manifest = read_run(path).manifest
-    suite = msgspec.convert(manifest.suite, Suite)
+    suite = suite_of(manifest, path)
     if retry_errors:
         with RunDirectory(path) as folder:
             folder.forget_errors()
@@ -105,6 +106,71 @@ def resume(
     return run_suite(
         suite, path, data=data or (Path(recorded) if recorded else None), progress=progress
     )
+
+
+def suite_of(manifest: Manifest, path: Path) -> Suite:
+    """The suite that a run is of.
+
+    Raises:
+        RunError: if its record is damaged.
+    """
+    try:
+        return msgspec.convert(manifest.suite, Suite)
+    except msgspec.ValidationError as error:
+        raise RunError(f"{path / 'run.json'}: suite: {error}") from error
+
+
+def drive_again(
+    run: Run, suite: Suite, keys: Collection[tuple[str, str]], *, data: Path | None = None
+) -> Again:
+    """Drive some cases of a run afresh, here, and touch nothing of the run.
+
+    Args:
+        run: the run.
+        suite: its suite, perhaps with paths of this machine.
+        keys: (planner, case key) of what to drive.
+        data: where relative source paths are looked up first.
+
+    Raises:
+        SuiteError, PluginError, RunError: if it cannot be driven.
+    """
+    plan = _plan(suite, registry(), data, run.path)
+    reading = _Reading(RunDirectory(run.path), suite, plan)
+    wanted = set(keys)
+
+    def tasks() -> Iterator[Task]:
+        for index, case in reading.cases():
+            for label in plan.planners:
+                if (label, case.key) in wanted:
+                    wanted.discard((label, case.key))
+                    yield Task(label, (index,), (case,))
+            if not wanted:
+                return
+
+    records = [r for batch in run_inline(tasks(), _setup(suite, plan, None)) for r in batch]
+    complete = reading.total is not None
+    return Again(
+        records=tuple(records),
+        planners=plan.described,
+        metrics=plan.specs,
+        data_hash=content_hash(sorted(reading.hashes)) if complete else "",
+    )
+
+
+@dataclass(frozen=True)
+class Again:
+    """What `drive_again` found.
+
+    Attributes:
+        records: of the cases that are still to be found.
+        planners, metrics: as in a `Manifest`, of now.
+        data_hash: as in a `Manifest`, or "" if not every scenario had to be read.
+    """
+
+    records: tuple[CaseRecord, ...]
+    planners: dict[str, dict[str, Any]]
+    metrics: dict[str, dict[str, Any]]
+    data_hash: str
 
 
 @dataclass(frozen=True)
@@ -169,6 +235,7 @@ def _plan(suite: Suite, plugins: Registry, data: Path | None, out: Path) -> _Pla
             "distribution": factory.entry.distribution,
             "version": factory.entry.version,
             "content_hash": content,
+            "files": _file_hashes(config),
             "privileged": privileged,
         }
     return _Plan(
@@ -183,6 +250,14 @@ def _plan(suite: Suite, plugins: Registry, data: Path | None, out: Path) -> _Pla
         data,
         hidden,
     )
+
+
+def _file_hashes(config: PluginConfig) -> dict[str, str]:
+    """Hashes of the files that a plugin's options name, such as checkpoints."""
+    try:
+        return {text: path_hash(path) for text, path in named_files(config.options).items()}
+    except OSError as error:
+        raise SuiteError(f"{config.where}: {error.filename}: {error.strerror}") from error
 
 
 def _hidden(suite: Suite, sources: Iterable[FactorySpec], data: Path | None) -> tuple[Path, ...]:
@@ -266,8 +341,11 @@ def _open(folder: RunDirectory, suite: Suite, plan: _Plan) -> Manifest:
             f"{folder.path}: holds records but no run.json", hint="Choose another --out."
         )
     provenance = collect() | {"data": str(plan.data.resolve()) if plan.data else ""}
-    if plan.isolated:
-        provenance["isolation"] = plan.isolated
+    provenance |= {
+        "suite_file_hash": file_hash(Path(suite.path)) if Path(suite.path).is_file() else "",
+        "simulator_files": _file_hashes(suite.simulator),
+        "isolation": plan.isolated,
+    }
     manifest = Manifest(
         format=FORMAT,
         suite=msgspec.to_builtins(suite),
@@ -291,18 +369,7 @@ def _drive(
     progress: Callable[[Progress], None],
 ) -> Run:
     reading = _Reading(folder, suite, plan)
-    setup = Setup(
-        simulator=plan.simulator,
-        metrics=plan.metrics,
-        planners=plan.planners,
-        plan_time_limit_s=suite.run.plan_time_limit_s,
-        memory_limit_gb=suite.run.memory_limit_gb,
-        rollouts=folder.path if suite.run.save_rollouts else None,
-        confined={
-            label: Confined(_confinement(suite, plan.hidden), plan.described[label]["privileged"])
-            for label in plan.isolated
-        },
-    )
+    setup = _setup(suite, plan, folder.path if suite.run.save_rollouts else None)
     tasks = reading.tasks()
     if suite.run.executor == "inline":
         results = run_inline(tasks, setup)
@@ -317,6 +384,21 @@ def _drive(
             plugins.hooks.roadworthy_case_end(folder, record)
         progress(Progress(len(folder.records), reading.total, errors))
     return _finish(folder, manifest, reading)
+
+
+def _setup(suite: Suite, plan: _Plan, rollouts: Path | None) -> Setup:
+    return Setup(
+        simulator=plan.simulator,
+        metrics=plan.metrics,
+        planners=plan.planners,
+        plan_time_limit_s=suite.run.plan_time_limit_s,
+        memory_limit_gb=suite.run.memory_limit_gb,
+        rollouts=rollouts,
+        confined={
+            label: Confined(_confinement(suite, plan.hidden), plan.described[label]["privileged"])
+            for label in plan.isolated
+        },
+    )
 
 
 class _Reading:
@@ -335,7 +417,7 @@ class _Reading:
     def tasks(self) -> Iterator[Task]:
         """Batches of cases that have no record yet, planner by planner."""
         done = self._folder.records
-        for batch in _batched(self._cases(), self._suite.run.batch_size):
+        for batch in _batched(self.cases(), self._suite.run.batch_size):
             for label in self._plan.planners:
                 todo = [(i, case) for i, case in batch if (label, case.key) not in done]
                 if todo:
@@ -350,7 +432,8 @@ class _Reading:
         if fresh:
             yield fresh
 
-    def _cases(self) -> Iterator[tuple[int, Case]]:
+    def cases(self) -> Iterator[tuple[int, Case]]:
+        """Every case of the suite with its scenario's position in it."""
         index = 0
         for scene in self._scenes():
             if isinstance(scene, Rejected):
@@ -440,4 +523,5 @@ def _finish(folder: RunDirectory, manifest: Manifest, reading: _Reading) -> Run:
     write_file(folder.path / "scores.csv", scores_csv(run).encode())
     table = msgspec.json.encode(summarise(run))
     write_file(folder.path / "summary.json", msgspec.json.format(table, indent=2) + b"\n")
+    write_hashes(folder.path)
     return run

@@ -14,7 +14,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from roadworthy.errors import PlannerOutputError, PlannerTimeout, RunError
 from roadworthy.isolation import sandbox, wire
 from roadworthy.localfile import split_path_spec
 from roadworthy.plugins import FactorySpec
+from roadworthy.provenance import named_files
 
-__all__ = ["Confinement", "PlannerDied", "PlannerProcess", "named_files"]
+__all__ = ["Confinement", "PlannerDied", "PlannerProcess"]
 
 _START_LIMIT_S = 120.0
 _KEPT = (
@@ -239,28 +240,6 @@ class PlannerProcess:
                 "PYTHONUSERBASE": site.getuserbase(),
             }
         )
-
-
-def named_files(options: Mapping[str, Any]) -> dict[str, Path]:
-    """Files and folders that a plugin's options name, by the text that names them: checkpoints."""
-
-    def texts(value: Any) -> Iterator[str]:
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, Mapping):
-            for item in value.values():
-                yield from texts(item)
-        elif isinstance(value, (list, tuple)):
-            for item in value:
-                yield from texts(item)
-
-    found = {}
-    for text in texts(options):
-        looks = "/" in text or "." in text
-        with contextlib.suppress(OSError, ValueError):
-            if looks and Path(text).exists():
-                found[text] = Path(text).resolve()
-    return found
 
 
 def _with_paths(value: Any, named: Mapping[str, Path]) -> Any:
