@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -93,5 +93,26 @@ class Generator(Protocol):
 class Trainer(Protocol):
     """Improves a planner."""
 
-    def train(self, planner: Any, cases: Iterable[Case], out: Path, seed: int) -> Path:
-        """Trains and returns the checkpoint."""
+    def train(
+        self,
+        planner: Any,
+        cases: Iterable[Case | Scenario] | Mapping[str, Iterable[Case | Scenario]],
+        out: Path,
+        seed: int,
+    ) -> Path:
+        """Trains, and writes a checkpoint.
+
+        Args:
+            planner: the folder of a checkpoint to begin with, or a planner object (left as it
+                is), or None to begin from nothing where the trainer can.
+            cases: what to learn from: logs, variants and rollouts are all scenarios. A mapping
+                names sets, which a trainer may draw from in other shares than their sizes.
+            out: folder of the checkpoint; it must not exist, or be empty.
+            seed: equal arguments and seed give equal weights.
+
+        Returns:
+            The folder, for the planner's option `checkpoint`.
+
+        Raises:
+            RoadworthyError: there is nothing to learn from or with; no checkpoint is left.
+        """

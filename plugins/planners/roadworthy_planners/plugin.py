@@ -10,6 +10,7 @@ from roadworthy.hookspecs import hookimpl
 @hookimpl
 def roadworthy_planners() -> Mapping[str, str]:
     return {
+        "anchor": "roadworthy_planners.anchor.planner:Anchor",
         "constant-velocity": "roadworthy_planners.constant_velocity:ConstantVelocity",
         "idm": "roadworthy_planners.idm:IDM",
         "log-replay": "roadworthy_planners.log_replay:LogReplay",

@@ -1,0 +1,69 @@
+"""`roadworthy train TRAINER --planner anchor --checkpoint BASE --scenes STORE --out DIR`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from roadworthy.exit_codes import ExitCode
+
+__all__ = ["command"]
+
+
+@click.command("train")
+@click.argument("trainer")
+@click.option("--planner", default="anchor", show_default=True,
+              help="A name, module:Class, or ./file.py:Class. It must take proposals' scores "
+              "from a network; see docs/post-training.md.")  # fmt: skip
+@click.option("--checkpoint", type=click.Path(path_type=Path),
+              help="What to begin with; without it, from nothing.")  # fmt: skip
+@click.option("--scenes", "subjects", multiple=True, required=True, metavar="[NAME=]SUBJECT[,..]",
+              help="Stores, suites, sources, files or folders to learn from; repeatable. "
+              "NAME tells sets apart for the option `shares`.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Checkpoint to make.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--set", "options", multiple=True, metavar="KEY=VALUE",
+              help="An option of the trainer; repeatable.")  # fmt: skip
+@click.option("--against", multiple=True, metavar="SUBJECT",
+              help="A source, suite or store to be evaluated on: refuse to learn from anything "
+              "that shares its logs, map areas or lineage. Repeatable.")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
+              help="Folder with real logs [$ROADWORTHY_DATA].")  # fmt: skip
+def command(
+    trainer: str,
+    planner: str,
+    checkpoint: Path | None,
+    subjects: tuple[str, ...],
+    out: Path,
+    seed: int,
+    options: tuple[str, ...],
+    against: tuple[str, ...],
+    data: Path | None,
+) -> ExitCode:
+    """Train a planner, and write a checkpoint for its option `checkpoint`.
+
+    TRAINER is a registered name (`roadworthy plugins list`), module:Class, or ./file.py:Class.
+    """
+    from roadworthy.plugins import FactorySpec, registry
+    from roadworthy.review import parse_options
+    from roadworthy.splits import require_disjoint
+    from roadworthy.variants import scenes_named
+
+    sets = {}
+    for text in subjects:
+        name, equals, named = text.rpartition("=")
+        found = list(scenes_named(named.split(","), data))
+        sets[name if equals else text] = found
+        for other in against:
+            require_disjoint(found, scenes_named([other], data), name or text, other)
+    entry = registry().resolve("trainers", trainer)
+    built = FactorySpec("trainers", entry.spec, parse_options(options), "--set").build()
+    start: object = checkpoint
+    if planner != "anchor":
+        given = {} if checkpoint is None else {"checkpoint": str(checkpoint)}
+        named_planner = registry().resolve("planners", planner)
+        start = FactorySpec("planners", named_planner.spec, given, "--planner").build()
+    path = built.train(start, sets, out, seed)
+    click.echo(path)
+    return ExitCode.OK

@@ -1,0 +1,1 @@
+"""Bundled trainers: imitation, and offline reinforcement learning on dense rewards."""

@@ -1,0 +1,246 @@
+"""What all trainers do alike: from cases to moments, through a fit, to a checkpoint."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from roadworthy.errors import RunError
+from roadworthy.rollout import Case
+from roadworthy.scenario import Scenario, content_hash
+from roadworthy.seeding import derive_seed
+from roadworthy_planners.anchor import Anchor, learn_vocabulary
+from torch import nn
+
+from .errors import TrainingError
+from .fit import Loss, Schedule, fit, outputs, write_curve
+from .frames import Frames, collect, grouped
+from .reward import Reward, reward_of
+from .scores import ScoreCache
+
+__all__ = ["CURVE", "Cases", "OfflineTrainer", "check_rewards", "policy_logits", "starting_point"]
+
+CURVE = "training.json"
+Cases = Iterable[Case | Scenario] | Mapping[str, Iterable[Case | Scenario]]
+_CHUNK = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfflineTrainer:
+    """Options that all trainers have. A subclass adds its own, and its loss.
+
+    Attributes:
+        steps: updates of the network.
+        batch_size: moments in each.
+        lr, weight_decay, clip: of AdamW and of the gradient's norm.
+        every: steps of 0.1 s between the moments that are taken from a scenario.
+        shares: how often moments of a named set are drawn, relative to each other; sets that are
+            not named share the rest by their size. Without it, all moments count alike.
+        reward: weights of the reward that differ from `roadworthy_trainers.reward.Reward`.
+        cache: folder where scores of proposals are kept; none by default.
+        logs: whether to write TensorBoard's files beside the checkpoint.
+    """
+
+    steps: int = 800
+    batch_size: int = 96
+    lr: float = 1e-3
+    weight_decay: float = 1e-3
+    clip: float = 1.0
+    every: int = 10
+    shares: Mapping[str, float] = field(default_factory=dict)
+    reward: Mapping[str, float] = field(default_factory=dict)
+    cache: Path | None = None
+    logs: bool = True
+
+    name: ClassVar[str] = ""
+    needs_scores: ClassVar[bool] = True
+    needs_base: ClassVar[bool] = True
+    mix: ClassVar[Mapping[str, float] | None] = None
+    """How the heads are combined after training; None: as before."""
+
+    def train(self, planner: Any, cases: Cases, out: Path, seed: int) -> Path:
+        """Train, and write a checkpoint.
+
+        Args:
+            planner: a checkpoint's folder; or a planner with `propose` and a `network` (see
+                `frames.ProposalPlanner`), which is left as it is; or None, to begin afresh.
+            cases: scenarios or cases; or sets of them by name, see `shares`.
+            out: folder of the checkpoint; it must not exist, or be empty.
+            seed: fixes everything.
+
+        Returns:
+            `out`.
+
+        Raises:
+            TrainingError: nothing to learn from, rewards that tell nothing apart or are not
+                finite, an unknown option; `out` is not written.
+            DataError: the checkpoint is damaged, or of another version or vocabulary.
+            RunError: `out` is taken or cannot be written.
+        """
+        out = Path(out)
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise RunError(f"{out}: is there already", hint="Name another folder, or remove it.")
+        sets = grouped(cases)
+        schedule = Schedule(
+            self.steps, self.batch_size, self.lr, self.weight_decay, self.clip,
+            derive_seed(seed, self.name, "batches"),
+        )  # fmt: skip
+        reward = Reward.of(self.reward)
+        if planner is None and self.needs_base:
+            raise TrainingError(
+                f"{self.name} improves a planner, and none was given",
+                hint="Train one by imitation first, and name it with --checkpoint.",
+            )
+        trained = starting_point(planner, [s for m in sets.values() for s in m], seed)
+        cache = ScoreCache(Path(self.cache) if self.cache else None) if self.needs_scores else None
+        frames = collect(trained, sets, self.every, cache)
+        rewards, driven = (None, None) if cache is None else rewards_of(frames, reward)
+        arrays = self.arrays(trained.network, frames, rewards, driven)
+        weight = weights(frames, self.shares)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{out}: cannot be made: {error.strerror}") from error
+        loss = self.loss(trained.network, seed)
+        curve = fit(trained.network, loss, arrays, weight, schedule, out if self.logs else None)
+        if self.mix is not None:
+            trained.mix = dict(self.mix)
+        write_curve(out / CURVE, {self.name: curve})
+        provenance = {
+            "trainer": self.name,
+            "options": {
+                f.name: _plain(getattr(self, f.name))
+                for f in fields(self)
+                if f.name not in ("cache", "logs")
+            },
+            "seed": seed,
+            "parent": dict(getattr(trained, "provenance", {})),
+            "sets": {name: len(members) for name, members in sets.items()},
+            "moments": len(frames),
+            "data_hash": content_hash(sorted(s.hash for m in sets.values() for s in m)),
+            "versions": {p: metadata.version(p) for p in ("roadworthy", "torch", "numpy")},
+        }
+        save = getattr(trained, "save", None)
+        if save is None:
+            raise TrainingError(
+                f"{type(trained).__name__} has no save(folder, provenance)",
+                hint="`roadworthy_trainers.modules.save_module` writes any network.",
+            )
+        save(out, provenance)
+        return out
+
+    def arrays(
+        self,
+        network: nn.Module,
+        frames: Frames,
+        rewards: NDArray[np.float32] | None,
+        driven: NDArray[np.float32] | None,
+    ) -> dict[str, Any]:
+        """What `loss` reads of each moment; `inputs` are the network's."""
+        raise NotImplementedError
+
+    def loss(self, network: nn.Module, seed: int) -> Loss:
+        """The loss; called once per training."""
+        raise NotImplementedError
+
+
+def starting_point(planner: Any, scenarios: list[Scenario], seed: int) -> Any:
+    """The planner to train, in a copy of its own."""
+    if planner is None:
+        try:
+            vocabulary = learn_vocabulary(scenarios, derive_seed(seed, "vocabulary"))
+        except ValueError as error:
+            raise TrainingError(str(error), hint="Give more, or longer, scenarios.") from error
+        return Anchor.untrained(vocabulary, derive_seed(seed, "weights"))
+    if isinstance(planner, (str, Path)):
+        return Anchor(checkpoint=Path(planner))
+    for name in ("propose", "network", "proposals_hash", "reset_batch"):
+        if not hasattr(planner, name):
+            raise TrainingError(
+                f"{type(planner).__name__} has no {name!r}: it cannot be trained",
+                hint="See docs/post-training.md: a planner proposes plans, a network scores them.",
+            )
+    return copy.deepcopy(planner)
+
+
+def rewards_of(frames: Frames, reward: Reward) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Rewards [N, K] of the proposals and [N] of what was driven.
+
+    Raises:
+        TrainingError: see `check_rewards`.
+    """
+    assert frames.scores is not None
+    assert frames.driven is not None
+    both = reward_of(np.concatenate([frames.scores, frames.driven[:, None]], axis=1), reward)
+    check_rewards(both[:, :-1])
+    return both[:, :-1], both[:, -1]
+
+
+def check_rewards(rewards: NDArray[np.float32]) -> None:
+    """Rewards must be finite, and tell proposals apart somewhere.
+
+    Raises:
+        TrainingError: they do not.
+    """
+    if not np.isfinite(rewards).all():
+        row, k = np.argwhere(~np.isfinite(rewards))[0]
+        raise TrainingError(
+            f"the reward of proposal {k} of moment {row} is {rewards[row, k]}",
+            hint="Rewards must be finite numbers.",
+        )
+    if float(np.ptp(rewards, axis=1).max(initial=0.0)) < 1e-6:
+        raise TrainingError(
+            f"in none of {len(rewards)} moments does one proposal earn more than another",
+            hint="There is nothing to learn from these scenarios by this reward.",
+        )
+
+
+def weights(frames: Frames, shares: Mapping[str, float]) -> NDArray[np.float64]:
+    """How often each moment is drawn: [N].
+
+    Raises:
+        TrainingError: a share of an unknown set, or no share that is positive.
+    """
+    for name, share in shares.items():
+        if name not in frames.groups:
+            raise TrainingError(
+                f"shares.{name}: there is no such set", hint=f"Known: {', '.join(frames.groups)}."
+            )
+        if not (np.isfinite(share) and share >= 0.0):
+            raise TrainingError(f"shares.{name} = {share!r}", hint="Shares are 0 or more.")
+    count = np.bincount(frames.group, minlength=len(frames.groups)).astype(float)
+    unnamed = sum(c for c, name in zip(count, frames.groups, strict=True) if name not in shares)
+    rest = max(0.0, 1.0 - sum(shares.values())) if unnamed else 0.0
+    each = np.array(
+        [
+            shares[name] / max(n, 1.0) if name in shares else (rest if shares else 1.0) / unnamed
+            for name, n in zip(frames.groups, count, strict=True)
+        ]
+    )
+    return np.asarray(each[frames.group])
+
+
+@torch.inference_mode()
+def policy_logits(network: nn.Module, inputs: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Log-probabilities [N, K] of a network as it is now."""
+    network.eval()
+    count = len(next(iter(inputs.values())))
+    found = []
+    for begin in range(0, count, _CHUNK):
+        part = {
+            name: torch.from_numpy(np.ascontiguousarray(v[begin : begin + _CHUNK])).float()
+            for name, v in inputs.items()
+        }
+        found.append(outputs(network, part).logits.log_softmax(dim=-1).numpy())
+    return np.concatenate(found)
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,109 @@
+r"""One number per proposal, mixed from the sub-scores.
+
+.. math::
+    r = \bigl(1 - w_s (1 - NC)\bigr) \bigl(1 - w_c (1 - DAC \cdot DDC \cdot TLC)\bigr)
+        \frac{w_p EP + w_t TTC + w_l LK + w_h HC}{w_p + w_t + w_l + w_h}
+        \; \bigl(1 - w_q [\text{stall}]\bigr) + w_d (1 - NC) \frac{t_{NC}}{4\,\mathrm{s}},
+
+with all of :math:`w_s, w_c = 1` this is EPDMS (specification, section 6) but for the last two
+factors. A stall is progress below a fifth of what the best harmless proposal of the same moment
+makes: standing still where one could drive is not a safe drive. The last summand makes a later
+collision the lesser evil where all proposals end in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import TrainingError
+from .scores import COLLISION_STEP, SCORES
+
+__all__ = ["Reward", "reward_of"]
+
+_STALL = 0.2
+_HORIZON = 40.0
+NC, DAC, DDC, TLC, TTC, LK, HC, EP = range(len(SCORES))
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """Weights of the reward; see the module's docstring.
+
+    Attributes:
+        safety: w_s, of collisions.
+        compliance: w_c, of drivable area, driving direction and lights.
+        progress: w_p.
+        ttc: w_t.
+        lane: w_l.
+        comfort: w_h.
+        stall: w_q.
+        delay: w_d.
+    """
+
+    safety: float = 1.0
+    compliance: float = 1.0
+    progress: float = 5.0
+    ttc: float = 5.0
+    lane: float = 2.0
+    comfort: float = 2.0
+    stall: float = 0.5
+    delay: float = 0.1
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if not (np.isfinite(value) and value >= 0.0):
+                raise TrainingError(f"reward.{f.name} = {value!r}", hint="Weights are 0 or more.")
+        for name in ("safety", "compliance", "stall"):
+            if getattr(self, name) > 1.0:
+                raise TrainingError(f"reward.{name} is above 1", hint="Give 0 to 1.")
+        if self.progress + self.ttc + self.lane + self.comfort <= 0.0:
+            raise TrainingError("reward: progress, ttc, lane and comfort are all 0")
+
+    @classmethod
+    def of(cls, weights: Mapping[str, float]) -> Reward:
+        """With some weights given by name.
+
+        Raises:
+            TrainingError: an unknown name, or a weight out of range.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in weights:
+            if name not in known:
+                raise TrainingError(
+                    f"reward.{name}: there is no such weight", hint=f"Known: {', '.join(known)}."
+                )
+        return cls(**weights)
+
+
+def reward_of(scores: NDArray[np.uint8], reward: Reward) -> NDArray[np.float32]:
+    """Rewards of proposals.
+
+    Args:
+        scores: uint8 [..., K, 9], see `scores`.
+        reward: weights.
+
+    Returns:
+        float32 [..., K].
+    """
+    value = scores[..., :COLLISION_STEP].astype(np.float32) / 255.0
+    nc, ep = value[..., NC], value[..., EP]
+    lawful = value[..., DAC] * value[..., DDC] * value[..., TLC]
+    weights = reward.progress + reward.ttc + reward.lane + reward.comfort
+    mean = (
+        reward.progress * ep
+        + reward.ttc * value[..., TTC]
+        + reward.lane * value[..., LK]
+        + reward.comfort * value[..., HC]
+    ) / weights
+    best = (ep * (nc * lawful > 0.99)).max(axis=-1, keepdims=True)
+    stalls = ep < _STALL * best
+    total = (1.0 - reward.safety * (1.0 - nc)) * (1.0 - reward.compliance * (1.0 - lawful)) * mean
+    total *= 1.0 - reward.stall * stalls
+    step = np.minimum(scores[..., COLLISION_STEP], _HORIZON)
+    total += reward.delay * (1.0 - nc) * step / _HORIZON
+    return np.asarray(total, np.float32)
