@@ -21,12 +21,13 @@ from roadworthy.errors import PluginError, RoadworthyError, RunError, ScenarioEr
 from roadworthy.executors import Confined, Setup, Task, run_inline, run_processes
 from roadworthy.isolation import host as isolation
 from roadworthy.isolation.process import Confinement
+from roadworthy.joblog import JobLog
 from roadworthy.plugins import FactorySpec, Registry, registry
 from roadworthy.provenance import collect, file_hash, named_files, path_hash
 from roadworthy.rollout import Case, Status
 from roadworthy.scenario import Rejected, Scenario, content_hash
 from roadworthy.seeding import derive_seed
-from roadworthy.signoff import write_hashes
+from roadworthy.signoff import fingerprint, write_hashes
 from roadworthy.store import (
     FORMAT,
     CaseRecord,
@@ -76,7 +77,8 @@ def run_suite(
     plan = _plan(suite, plugins, data, out)
     with RunDirectory(out) as folder:
         manifest = _open(folder, suite, plan)
-        return _drive(folder, manifest, suite, plan, plugins, progress)
+        with JobLog(out).watching():
+            return _drive(folder, manifest, suite, plan, plugins, progress)
 
 
 def resume(
@@ -368,6 +370,18 @@ def _drive(
     plugins: Registry,
     progress: Callable[[Progress], None],
 ) -> Run:
+    log = JobLog(folder.path)
+    log.write(
+        "start",
+        config_hash=manifest.config_hash,
+        suite=suite.name,
+        planners=list(plan.planners),
+        done=len(folder.records),
+        executor=suite.run.executor,
+        git=collect()["git"],
+    )
+    for notice in plan.notices:
+        log.write("notice", level="warning", message=notice)
     reading = _Reading(folder, suite, plan)
     setup = _setup(suite, plan, folder.path if suite.run.save_rollouts else None)
     tasks = reading.tasks()
@@ -379,11 +393,14 @@ def _drive(
     progress(Progress(len(folder.records), reading.total, errors))
     for records in itertools.chain(reading.rejects(), results, reading.rejects()):
         folder.append(records)
+        log.cases(records)
         errors += sum(r.status is not Status.OK for r in records)
         for record in records:
             plugins.hooks.roadworthy_case_end(folder, record)
         progress(Progress(len(folder.records), reading.total, errors))
-    return _finish(folder, manifest, reading)
+    run = _finish(folder, manifest, reading)
+    log.write("end", cases=len(run.records), errors=errors, fingerprint=fingerprint(run.path))
+    return run
 
 
 def _setup(suite: Suite, plan: _Plan, rollouts: Path | None) -> Setup:

@@ -5,6 +5,8 @@
     rollouts/      what happened in each case, NPZ
     scores.csv     one row per case in suite order; the same bytes for any number of workers
     summary.json   the aggregated table
+    hashes.json    the hashes of these, see `roadworthy.signoff`
+    log.jsonl      what happened while it was made, see `roadworthy.joblog`
 
 `cases.jsonl` is in order of completion and holds timings; `scores.csv` and `summary.json`
 are derived from it when the run is complete, and hold neither.

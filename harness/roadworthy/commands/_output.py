@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
 import click
 
-__all__ = ["print_json", "print_table"]
+__all__ = ["job_summary", "print_json", "print_table"]
 
 
 def print_table(
@@ -36,6 +38,17 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     Console().print(table)
+
+
+def job_summary(markdown: str) -> None:
+    """Shows Markdown on the page of a GitHub Actions job, where this is one.
+
+    GitHub names the file in GITHUB_STEP_SUMMARY, and takes at most 1 MiB of it.
+    """
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:
+            file.write(markdown[:500_000] + "\n")
 
 
 def print_json(value: object) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from roadworthy.commands._output import print_json, print_table
+from roadworthy.commands._output import job_summary, print_json, print_table
 from roadworthy.exit_codes import ExitCode
 from roadworthy.report import write_reports
 from roadworthy.runner import Progress
@@ -65,6 +65,7 @@ def conclude(run: Run, as_json: bool) -> ExitCode:
         _print_errors(run)
         return ExitCode.NO_SCENARIOS
     report = write_reports(run)
+    job_summary((run.path / "summary.md").read_text(encoding="utf-8"))
     summaries = summarise(run)
     if as_json:
         print_json(summaries)

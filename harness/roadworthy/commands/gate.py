@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from roadworthy.commands._output import print_json, print_table
+from roadworthy.commands._output import job_summary, print_json, print_table
 from roadworthy.exit_codes import ExitCode
 
 __all__ = ["command"]
@@ -27,19 +27,22 @@ def command(run: Path, baseline: Path | None, suite: Path | None, as_json: bool)
     but some cannot be judged.
     """
     from roadworthy.gate import gate, rules_of
+    from roadworthy.report.markdown import markdown_table
     from roadworthy.store import read_run
     from roadworthy.suite import load_suite
 
     judged = read_run(run)
     rules = load_suite(suite).gate if suite is not None else rules_of(judged)
     verdict = gate(judged, rules, read_run(baseline) if baseline is not None else None)
+    words = {(True, True): "pass", (False, True): "FAIL", (False, False): "FAIL (not judged)"}
+    rows = [(words[r.passed, r.judged], r.rule, r.reason) for r in verdict.rules]
+    head = ["verdict", "rule", "reason"]
+    job_summary(f"## Gate\n\n{markdown_table(head, [list(row) for row in rows])}")
     if as_json:
         print_json(verdict)
         return verdict.exit_code
-    words = {(True, True): "pass", (False, True): "FAIL", (False, False): "FAIL (not judged)"}
-    rows = [(words[r.passed, r.judged], r.rule, r.reason) for r in verdict.rules]
     if not sys.stdout.isatty():
-        print_table("", ("verdict", "rule", "reason"), rows)
+        print_table("", head, rows)
     else:
         for word, rule, reason in rows:
             click.echo(f"{click.style(word, fg='green' if word == 'pass' else 'red')}  {rule}")

@@ -20,14 +20,15 @@ __all__ = ["command"]
 @click.option("--step", type=click.IntRange(0), help="Begin with this step; of a .png, draw it "
               "[the first failure, or the end].")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False),
-              help="Write a .gif, .mp4 or .png instead.")  # fmt: skip
+              help="Write a .gif, .mp4, .png or .mcap instead.")  # fmt: skip
 def command(
     run: Path, case_name: str, planners: tuple[str, ...], step: int | None, out: Path | None
 ) -> ExitCode:
     """Play one case in the terminal, all planners side by side, until Ctrl-C.
 
     CASE is a scenario's name, or the beginning of a case's key. An .mp4 needs
-    `pip install "roadworthy[video]"`. Ctrl-C is the way to end and exits with 0.
+    `pip install "roadworthy[video]"`, an .mcap (for Foxglove) `roadworthy[mcap]`. Ctrl-C is the
+    way to end and exits with 0.
     """
     from roadworthy.report.showing import play_case, show_case
     from roadworthy.store import read_run

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from roadworthy.replay import Replay
+from roadworthy.report.reasons import Reason
 from roadworthy.scenario import AgentKind, AreaKind, LaneKind, RoadMap, SignalState
 from roadworthy.vehicle import EgoIndex, VehicleIndex
 
@@ -39,12 +40,14 @@ class Pane:
         replay: what happened.
         road_map: where.
         events: steps at which something went wrong.
+        reasons: what went wrong, or nearly.
     """
 
     title: str
     replay: Replay
     road_map: RoadMap
     events: tuple[int, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
     @property
     def steps(self) -> int:

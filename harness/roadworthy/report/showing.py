@@ -50,12 +50,12 @@ def find_case(view: View, name: str) -> Case:
 def show_case(
     run: Run, name: str, out: Path, *, planners: Sequence[str] = (), step: int | None = None
 ) -> None:
-    """Write a case as a picture or film.
+    """Write a case as a picture, a film, or a log for Foxglove.
 
     Args:
         run: the run.
         name: which case; see `find_case`.
-        out: a .png, .gif or .mp4.
+        out: a .png, .gif, .mp4, or an .mcap for Foxglove.
         planners: draw only these.
         step: draw this step of a picture; the first failure, or the end, unless given.
 
@@ -64,13 +64,16 @@ def show_case(
     """
     panes = _panes(*_find(run, name, planners))
     suffix = out.suffix.lower()
-    if suffix not in (".png", *_EVERY):
+    if suffix not in (".png", ".mcap", *_EVERY):
         raise RunError(f"{out}: cannot draw a {suffix or 'file without suffix'}",
-                       hint="Name a .png, .gif or .mp4.")  # fmt: skip
+                       hint="Name a .png, .gif, .mp4 or .mcap.")  # fmt: skip
     from roadworthy.report.drawing import draw_step, film
+    from roadworthy.report.foxglove import write_mcap
 
     try:
-        if suffix == ".png":
+        if suffix == ".mcap":
+            write_mcap(out, panes)
+        elif suffix == ".png":
             events = [event for pane in panes for event in pane.events]
             chosen = min(events) if events else max(pane.steps for pane in panes)
             draw_step(panes, chosen if step is None else step).save(out)
@@ -138,7 +141,7 @@ def _panes(view: View, case: Case) -> list[Pane]:
         replay = load_replay(entry.run.path, entry.planner, case.key)
         road_map = load_map(entry.run.path, replay.map_hash)
         steps = tuple(r.step for r in result.reasons if r.level != "near" and r.step >= 0)
-        panes.append(Pane(entry.label, replay, road_map, steps))
+        panes.append(Pane(entry.label, replay, road_map, steps, result.reasons))
     if not panes:
         raise RunError(
             f"no rollout of {case.name} was kept",

@@ -40,7 +40,8 @@ def sign_flip(
     Returns:
         float64 [K], 1 where nothing differs.
     """
-    table = np.nan_to_num(np.asarray(differences, np.float64).reshape(len(differences), -1))
+    table = np.nan_to_num(np.asarray(differences, np.float64))
+    table = table[:, None] if table.ndim == 1 else table
     out = np.ones(table.shape[1])
     active = (table != 0.0).sum(axis=0)
     many = []
