@@ -51,9 +51,9 @@ def bench(session: nox.Session) -> None:
     )
 
 
-def _suite(session: nox.Session, name: str) -> None:
+def _suite(session: nox.Session, name: str, *extras: str) -> None:
     """Run a suite; with `-- --baseline DIR`, judge it against that run by the suite's gate."""
-    _install(session)
+    _install(session, *extras)
     options = list(session.posargs)
     baseline = []
     if "--baseline" in options:
@@ -76,6 +76,12 @@ def suite_smoke(session: nox.Session) -> None:
 def suite_safety(session: nox.Session) -> None:
     """Common and rare scenes, reactive traffic, all metrics; a gate with `-- --baseline DIR`."""
     _suite(session, "safety")
+
+
+@nox.session(name="suite-cameras")
+def suite_cameras(session: nox.Session) -> None:
+    """Town scenes seen through three rendered cameras; the report shows films of them."""
+    _suite(session, "cameras", "video")
 
 
 @nox.session(name="example-report")

@@ -96,6 +96,7 @@ def policy(style: str, script: str) -> str:
             f"script-src {_source(script)}",
             f"style-src {_source(style)}",
             "img-src data:",
+            "media-src data:",
             "base-uri 'none'",
             "form-action 'none'",
         ]

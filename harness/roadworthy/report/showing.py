@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import itertools
 import os
 import sys
 import webbrowser
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from roadworthy.errors import RunError, did_you_mean
 from roadworthy.pairing import contestants
 from roadworthy.replay import load_map, load_replay, replay_path
+from roadworthy.report.films import write_mp4
 from roadworthy.report.view import Case, View, view_of
 from roadworthy.scenario import RATE_HZ
 from roadworthy.store import Run
@@ -80,7 +79,7 @@ def show_case(
         elif suffix == ".gif":
             _write_gif(out, film(panes, _EVERY[suffix]))
         else:
-            _write_mp4(out, film(panes, _EVERY[suffix]))
+            write_mp4(out, film(panes, _EVERY[suffix]), Fraction(RATE_HZ, _EVERY[suffix]))
     except OSError as error:
         raise RunError(f"{out}: cannot be written: {error.strerror or error}") from error
 
@@ -155,27 +154,6 @@ def _write_gif(path: Path, frames: Iterable[Image]) -> None:
     pause = 1000 * _EVERY[".gif"] // RATE_HZ
     last = [pause] * len(others) + [1500]
     first.save(path, save_all=True, append_images=others, duration=last, loop=0, optimize=False)
-
-
-def _write_mp4(path: Path, frames: Iterable[Image]) -> None:
-    try:
-        av: Any = importlib.import_module("av")
-    except ImportError:
-        raise RunError(
-            f"{path}: writing an .mp4 takes PyAV",
-            hint='Install it with `pip install "roadworthy[video]"`, or name a .gif.',
-        ) from None
-    pictures = iter(frames)
-    first = next(pictures)
-    with av.open(str(path), "w") as film:
-        stream = film.add_stream("libx264", rate=Fraction(RATE_HZ, _EVERY[".mp4"]))
-        stream.options = {"preset": "veryfast"}
-        stream.width, stream.height, stream.pix_fmt = first.width, first.height, "yuv420p"
-        for picture in itertools.chain([first], pictures):
-            for packet in stream.encode(av.VideoFrame.from_image(picture)):
-                film.mux(packet)
-        for packet in stream.encode():
-            film.mux(packet)
 
 
 def _near(name: str, names: Iterable[str]) -> bool:

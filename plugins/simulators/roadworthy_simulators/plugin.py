@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from roadworthy.hookspecs import hookimpl
 
@@ -29,3 +30,12 @@ def roadworthy_renderers() -> Mapping[str, str]:
 @hookimpl
 def roadworthy_reconstructors() -> Mapping[str, str]:
     return {"splat": "roadworthy_simulators.splat.reconstruct.run:reconstruct_command"}
+
+
+@hookimpl
+def roadworthy_report_sections(runs: Any) -> list[tuple[str, str]]:
+    if all(run.manifest.protocol.get("simulator") != "splat" for run in runs):
+        return []  # says so without importing the renderer
+    from roadworthy_simulators.splat.films import camera_sections
+
+    return camera_sections(runs)

@@ -129,6 +129,11 @@ class Stage:
         return (np.clip(rgb, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
     @property
+    def rig(self) -> Rig:
+        """The cameras."""
+        return self._rig
+
+    @property
     def options(self) -> RenderOptions:
         """What `render` renders with."""
         return self._options

@@ -21,7 +21,7 @@ from roadworthy_simulators.splat.reconstruct.recording import Recording
 
 __all__ = ["load_fit", "save_fit"]
 
-_VERSION = 1
+_VERSION = 2
 
 
 def _digest(recording: Recording) -> str:

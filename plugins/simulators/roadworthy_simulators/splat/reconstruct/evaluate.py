@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from roadworthy_simulators.splat.reconstruct.fit import Fit
 from roadworthy_simulators.splat.reconstruct.photometric import psnr, ssim
+from roadworthy_simulators.splat.reconstruct.recording import Recording
 
 __all__ = ["evaluate"]
 
@@ -27,7 +28,40 @@ def _truth(fit: Fit, frame: int) -> NDArray[np.float32]:
 
 def _scores(fit: Fit, frames: NDArray[np.int64]) -> dict[str, Any]:
     pairs = [(fit.image(int(f)), _truth(fit, int(f))) for f in frames]
-    return _mean(pairs)
+    out = _mean(pairs)
+    moving = [
+        (a[mask], b[mask])
+        for f, (a, b) in zip(frames, pairs, strict=True)
+        if (mask := _on_actors(fit.recording, int(f))).any()
+    ]
+    if moving:
+        out["actors_psnr_db"] = round(float(np.mean([psnr(a, b) for a, b in moving])), 3)
+    return out
+
+
+def _on_actors(recording: Recording, frame: int) -> NDArray[np.bool_]:
+    """[H, W] pixels within the outlines of moving boxes, each the rectangle around its corners."""
+    mask = np.zeros((recording.height, recording.width), np.bool_)
+    view, k = recording.viewmats[frame], recording.Ks[frame]
+    signs = np.array([[i, j, h] for i in (-1, 1) for j in (-1, 1) for h in (-1, 1)])
+    for actor in recording.actors:
+        if not actor.present[frame]:
+            continue
+        x, y, z, yaw = actor.poses_world[frame]
+        corners = signs * np.array(actor.size) / 2
+        c, s = np.cos(yaw), np.sin(yaw)
+        world = np.stack(
+            [c * corners[:, 0] - s * corners[:, 1] + x, s * corners[:, 0] + c * corners[:, 1] + y,
+             corners[:, 2] + z], axis=1,
+        )  # fmt: skip
+        local = world @ view[:3, :3].T + view[:3, 3]
+        if local[:, 2].min() < 0.5:
+            continue
+        u = k[0, 0] * local[:, 0] / local[:, 2] + k[0, 2]
+        v = k[1, 1] * local[:, 1] / local[:, 2] + k[1, 2]
+        columns = slice(max(int(u.min()), 0), max(int(np.ceil(u.max())), 0))
+        mask[max(int(v.min()), 0) : max(int(np.ceil(v.max())), 0), columns] = True
+    return mask
 
 
 def _mean(pairs: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> dict[str, Any]:
@@ -69,7 +103,8 @@ def _calibrated(fit: Fit, frames: NDArray[np.int64]) -> dict[str, Any]:
 def evaluate(fit: Fit) -> dict[str, Any]:
     """Figures, for JSON: `train`, `held_out_views`, `held_out_traversal` where there are such.
 
-    Each has `images`, `psnr_db` (mean over images) and `ssim`; `held_out_traversal` has `raw` and,
+    Each has `images`, `psnr_db` (mean over images) and `ssim`, and, where there are moving boxes,
+    `actors_psnr_db` of the pixels that they take; `held_out_traversal` has `raw` and,
     of at least two images, `calibrated`.
     """
     rec = fit.recording

@@ -158,9 +158,7 @@ class Fit:
             moments["exposure"].step(model.exposure, gradient, only, _EXPOSURE_RATE)
         moved = tensors["deltas"].grad
         if options.refine_poses and moved is not None:
-            present = np.array([a.present[frame] for a in model.actors])
-            only = np.zeros((len(model.actors), len(self.recording)), bool)
-            only[:, frame] = present & (moved.numpy()[:, frame] != 0).any(axis=1)
+            only = (moved.numpy() != 0).any(axis=2)
             gradient = moved.numpy() + np.float32(_POSE_PULL) * model.deltas
             moments["deltas"].step(
                 model.deltas, np.ascontiguousarray(gradient), only.reshape(-1), _POSE_RATE
@@ -203,13 +201,19 @@ class Fit:
         return (fitted / fitted.sum()).astype(np.float32)
 
     def exposure_of(self, frame: int) -> NDArray[np.float32]:
-        """[3, 4] its own, or, of an image that was not fitted, the mean of its traversal's fitted
-        ones (of all where there is none)."""
+        """[3, 4] its own, or, of an image that was not fitted, interpolated in time between the
+        fitted ones of its camera and traversal; where there is none, the mean of all."""
+        exposure, rec = self.model.exposure, self.recording
         if not self.test[frame]:
-            return self.model.exposure[frame]
-        same = self.train[self.recording.traversal[self.train] == self.recording.traversal[frame]]
-        some = same if len(same) else self.train
-        return np.asarray(self.model.exposure[some].mean(axis=0), np.float32)
+            return exposure[frame]
+        alike = (rec.traversal == rec.traversal[frame]) & (rec.camera == rec.camera[frame])
+        known = self.train[alike[self.train]]
+        if not len(known):
+            return np.asarray(exposure[self.train].mean(axis=0), np.float32)
+        known = known[np.argsort(rec.times[known], kind="stable")]
+        columns = exposure[known].reshape(len(known), 12).T
+        found = [np.interp(rec.times[frame], rec.times[known], column) for column in columns]
+        return np.array(found, np.float32).reshape(3, 4)
 
     def image(
         self, frame: int, look: int | NDArray[np.float32] | None = None, *, exposed: bool = True
@@ -224,7 +228,6 @@ class Fit:
         look = self.look_of(frame) if look is None else look
         with torch.no_grad():
             tensors = self.model.tensors(gradient=False)
-            tensors["deltas"] = torch.from_numpy(self.deltas_of(frame))
             sh = self.model.sh_of(tensors["sh"], look)
             rgb, _, _ = self.model.draw(frame, tensors, sh, self.degree, self.options.threads)
         image = rgb.numpy()
@@ -232,21 +235,3 @@ class Fit:
             e = self.exposure_of(frame)
             image = image @ e[:, :3].T + e[:, 3]
         return np.clip(image, 0, 1)
-
-    def deltas_of(self, frame: int) -> NDArray[np.float32]:
-        """[A, F, 4] corrections of the boxes, those of an image that was not fitted interpolated in
-        time between its traversal's fitted ones."""
-        deltas = self.model.deltas
-        if not self.test[frame] or not len(deltas):
-            return deltas
-        deltas, rec = deltas.copy(), self.recording
-        same = self.train[rec.traversal[self.train] == rec.traversal[frame]]
-        for a, actor in enumerate(self.model.actors):
-            known = same[actor.present[same] & (deltas[a, same] != 0).any(axis=1)]
-            if len(known):
-                known = known[np.argsort(rec.times[known], kind="stable")]
-                for k in range(4):
-                    deltas[a, frame, k] = np.interp(
-                        rec.times[frame], rec.times[known], deltas[a, known, k]
-                    )
-        return deltas

@@ -77,15 +77,20 @@ def run_fit(
         logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of workers and loggers, that a fit of images has not
-        trainer(
-            max_epochs=1,
-            accelerator="cpu",
-            devices=1,
-            logger=False,
-            callbacks=callbacks,
-            enable_checkpointing=False,
-            enable_progress_bar=progress,
-            enable_model_summary=False,
-        ).fit(_Module(fit), DataLoader(torch.arange(fit.step, last), batch_size=1))  # type: ignore[arg-type]
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # its share is small, and waiting threads cost more than they do
+        try:
+            trainer(
+                max_epochs=1,
+                accelerator="cpu",
+                devices=1,
+                logger=False,
+                callbacks=callbacks,
+                enable_checkpointing=False,
+                enable_progress_bar=progress,
+                enable_model_summary=False,
+            ).fit(_Module(fit), DataLoader(torch.arange(fit.step, last), batch_size=1))  # type: ignore[arg-type]
+        finally:
+            torch.set_num_threads(threads)
     if folder is not None and fit.step != fit.options.steps:
         save_fit(fit, folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,7 +16,10 @@ from roadworthy_simulators.splat.reconstruct.adam import Moments
 from roadworthy_simulators.splat.reconstruct.options import FitOptions
 from roadworthy_simulators.splat.reconstruct.recording import Recording
 from roadworthy_simulators.splat.reconstruct.start import (
+    apparent_pixels,
     colors_from_images,
+    hull_colors,
+    hull_points,
     neighbour_distance,
     pick_points,
     sky_points,
@@ -26,7 +31,7 @@ STATIC, SKY, FIRST_ACTOR = 0, 1, 2
 ROWS = ("means", "log_scales", "quats", "logits", "sh")
 _Y0 = 0.28209479177387814  # the harmonic of degree 0
 _START_OPACITY = 0.5
-_ACTOR_POINTS = 300
+_KNOT_SPACING = 1.0  # s
 
 
 class SplatModel:
@@ -40,7 +45,8 @@ class SplatModel:
             [N, K, 3], and `look_0` ... [N, K, 3]: what each traversal adds to sh.
         owner: int64 [N] 0: stands still, 1: sky, 2 + a: actor a.
         exposure: float32 [F, 3, 4] by image: colour = e[:, :3] rendered + e[:, 3].
-        deltas: float32 [A, F, 4] what is added to the poses of the boxes (x, y, z, yaw).
+        deltas: float32 [A, K, 4] what is added to the poses of the boxes (x, y, z, yaw), at knots a
+            second apart in each drive, straight in between: a box's error changes slowly.
         moments: Adam's, by the names above.
         extent: size of the driven area [m], which rates and sizes are relative to.
     """
@@ -63,15 +69,9 @@ class SplatModel:
             tint = colors_from_images(recording, frames, shell)
             parts.append((shell, tint, np.full(len(shell), 0.7 * between), SKY))
         for a, actor in enumerate(self.actors):
-            half = np.array(actor.size) / 2
-            box = rng.uniform(-half, half, (_ACTOR_POINTS, 3))
-            # Onto the nearest face: a vehicle is its hull.
-            face = np.argmax(np.abs(box) / half, axis=1)
-            ids = np.arange(len(box))
-            box[ids, face] = np.sign(box[ids, face]) * half[face] * 0.95
-            between = float(np.sqrt(2 * (half[0] * half[1] * 4 + 4 * half[0] * half[2])))
-            scale = np.full(len(box), 0.7 * between / np.sqrt(_ACTOR_POINTS))
-            parts.append((box, np.full((len(box), 3), 0.4), scale, FIRST_ACTOR + a))
+            box, between = hull_points(actor, apparent_pixels(recording, frames, actor), rng)
+            tint = hull_colors(recording, frames, actor, box)
+            parts.append((box, tint, np.full(len(box), 0.7 * between), FIRST_ACTOR + a))
         self.owner = np.concatenate([np.full(len(p[0]), p[3], np.int64) for p in parts])
         n = len(self.owner)
         terms = terms_of_degree(options.degree)
@@ -90,11 +90,12 @@ class SplatModel:
             for t in range(len(recording.traversals)):
                 self.rows[f"look_{t}"] = np.zeros_like(sh)
         self.exposure = np.tile(np.eye(3, 4, dtype=np.float32), (len(recording), 1, 1))
-        self.deltas = np.zeros((len(self.actors), len(recording), 4), np.float32)
+        self._knot, self._share, knots = _knots(recording)
+        self.deltas = np.zeros((len(self.actors), knots, 4), np.float32)
         self.moments = {name: Moments(array.shape) for name, array in self.rows.items()}
         self.moments["exposure"] = Moments((len(recording), 12))
         if self.actors:
-            self.moments["deltas"] = Moments((len(self.actors) * len(recording), 4))
+            self.moments["deltas"] = Moments((len(self.actors) * knots, 4))
 
     def __len__(self) -> int:
         return len(self.owner)
@@ -173,12 +174,17 @@ class SplatModel:
         )  # fmt: skip
         return out[0][0], out[1][0], out[2][0]
 
+    def delta_at(self, frame: int, deltas: Any) -> Any:
+        """[A, 4] at an image's instant, of `deltas` [A, K, 4], an array or a tensor."""
+        knot, share = int(self._knot[frame]), float(self._share[frame])
+        return (1.0 - share) * deltas[:, knot] + share * deltas[:, knot + 1]
+
     def _placed(
         self, frame: int, deltas: Tensor, who: NDArray[np.int64], local: Tensor
     ) -> tuple[Tensor, Tensor]:
         """World means [n, 3] and rotations [n, 4] of actors' Gaussians at an image's instant."""
         poses = np.stack([a.poses_world[frame] for a in self.actors]).astype(np.float32)
-        refined = (torch.from_numpy(poses) + deltas[:, frame])[torch.from_numpy(who)]
+        refined = (torch.from_numpy(poses) + self.delta_at(frame, deltas))[torch.from_numpy(who)]
         cos, sin = torch.cos(refined[:, 3]), torch.sin(refined[:, 3])
         x, y = local[:, 0], local[:, 1]
         turned = torch.stack([cos * x - sin * y, sin * x + cos * y, local[:, 2]], dim=1)
@@ -196,6 +202,24 @@ class SplatModel:
             np.exp(self.rows["log_scales"][mask]), (1 / (1 + np.exp(-logits))).astype(np.float32),
             sh[mask],
         )  # fmt: skip
+
+
+def _knots(recording: Recording) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
+    """Per image the knot before it [F] and how far it is on the way to the next [F], and how many
+    knots there are in all."""
+    knot, share = np.zeros(len(recording), np.int64), np.zeros(len(recording))
+    total = 0
+    for t in range(len(recording.traversals)):
+        of = np.flatnonzero(recording.traversal == t)
+        if not len(of):
+            continue
+        since = (recording.times[of] - recording.times[of].min()) / _KNOT_SPACING
+        # However long a drive says that it is, there are no more knots than images.
+        since *= min(1.0, len(of) / max(float(since.max()), 1.0))
+        whole = np.floor(since)
+        knot[of], share[of] = total + whole.astype(np.int64), since - whole
+        total += int(whole.max()) + 2
+    return knot, share, total
 
 
 def _multiply(a: Tensor, b: Tensor) -> Tensor:

@@ -54,6 +54,7 @@ class Recording:
         points_world: float64 [P, 3] points on surfaces that do not move [m]; P may be 0.
         point_colors: uint8 [P, 3].
         actors: moving road users with boxes.
+        camera: int [F] which camera of the rig took it; all the same one if not given.
 
     Raises:
         DataError: arrays that do not fit, a pose that is not finite and rigid, intrinsics that no
@@ -74,9 +75,12 @@ class Recording:
         default_factory=lambda: np.zeros((0, 3), dtype=np.uint8)
     )
     actors: tuple[ActorTrack, ...] = ()
+    camera: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         f = len(self.frames)
+        if not len(self.camera):
+            object.__setattr__(self, "camera", np.zeros(f, dtype=np.int64))
         if f == 0:
             raise DataError(f"{self.name}: there are no images")
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] != 3:
@@ -89,6 +93,7 @@ class Recording:
             "viewmats": (self.viewmats, (f, 4, 4)),
             "Ks": (self.Ks, (f, 3, 3)),
             "traversal": (self.traversal, (f,)),
+            "camera": (self.camera, (f,)),
             "test": (self.test, (f,)),
             "times": (self.times, (f,)),
             "points_world": (self.points_world, (len(self.points_world), 3)),

@@ -105,7 +105,7 @@ def write_reconstruction(fit: Fit, folder: Path, figures: dict[str, Any]) -> Non
     actors = []
     for a, actor in enumerate(fit.model.actors):
         frames = np.flatnonzero(actor.present)
-        poses = [(actor.poses_world[f] + fit.deltas_of(int(f))[a, f]).tolist() for f in frames]
+        poses = [(actor.poses_world[f] + fit.model.delta_at(int(f), fit.model.deltas)[a]).tolist() for f in frames]
         actors.append(
             {
                 "name": actor.name,

@@ -8,11 +8,20 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from roadworthy_simulators.splat.reconstruct.recording import Recording
+from roadworthy_simulators.splat.reconstruct.recording import ActorTrack, Recording
 
-__all__ = ["colors_from_images", "neighbour_distance", "pick_points", "sky_points"]
+__all__ = [
+    "apparent_pixels",
+    "colors_from_images",
+    "hull_colors",
+    "hull_points",
+    "neighbour_distance",
+    "pick_points",
+    "sky_points",
+]
 
 _NEAREST, _FARTHEST = 2.0, 80.0  # depths of points along rays [m]
+_HULL_POINTS = (150, 2500)
 
 
 @njit(cache=True, error_model="numpy")
@@ -122,3 +131,64 @@ def colors_from_images(
         total[inside] += recording.images[f][v[inside].astype(int), u[inside].astype(int)] / 255.0
         seen[inside] += 1
     return np.where(seen[:, None] > 0, total / np.maximum(seen, 1)[:, None], 0.5)
+
+
+def apparent_pixels(
+    recording: Recording, frames: NDArray[np.int64], actor: ActorTrack
+) -> NDArray[np.float64]:
+    """[F] about how many pixels an actor's side takes in each image; 0 where it is not in view."""
+    out = np.zeros(len(recording))
+    for f in frames[actor.present[frames]]:
+        view, k = recording.viewmats[f], recording.Ks[f]
+        x, y, z = view[:3, :3] @ actor.poses_world[f, :3] + view[:3, 3]
+        if z > 0.5 * actor.size[0]:
+            u, v = k[0, 0] * x / z + k[0, 2], k[1, 1] * y / z + k[1, 2]
+            if 0 <= u < recording.width and 0 <= v < recording.height:
+                out[f] = k[0, 0] * k[1, 1] * actor.size[0] * actor.size[2] / z**2
+    return out
+
+
+def hull_points(
+    actor: ActorTrack, pixels: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], float]:
+    """Points [N, 3] on the faces of an actor's box, in its frame, and the distance between
+    neighbours [m]: one for each pixel of its nearest view, 150 to 2500."""
+    count = int(np.clip(pixels.max(initial=0.0), *_HULL_POINTS))
+    half = np.array(actor.size) / 2
+    box = rng.uniform(-half, half, (count, 3))
+    # Onto the nearest face: a vehicle is its hull.
+    face = np.argmax(np.abs(box) / half, axis=1)
+    rows = np.arange(count)
+    box[rows, face] = np.sign(box[rows, face]) * half[face] * 0.95
+    area = 8.0 * (half[0] * half[1] + half[0] * half[2] + half[1] * half[2])
+    return box, float(np.sqrt(area / count))
+
+
+def hull_colors(
+    recording: Recording,
+    frames: NDArray[np.int64],
+    actor: ActorTrack,
+    points: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """[N, 3] mean colour of the pixels that points [N, 3] of a box fall on, of the faces that look
+    at the camera; dark grey if on none."""
+    total, seen = np.zeros((len(points), 3)), np.zeros(len(points))
+    half = np.array(actor.size) / 2
+    face = np.argmax(np.abs(points) / half, axis=1)
+    normals = np.eye(3)[face] * np.sign(points[np.arange(len(points)), face])[:, None]
+    for f in frames[actor.present[frames]]:
+        view, k = recording.viewmats[f], recording.Ks[f]
+        x, y, z, yaw = actor.poses_world[f]
+        turn = np.array(
+            [[np.cos(yaw), -np.sin(yaw), 0.0], [np.sin(yaw), np.cos(yaw), 0.0], [0.0, 0.0, 1.0]]
+        )
+        local = (points @ turn.T + (x, y, z)) @ view[:3, :3].T + view[:3, 3]
+        facing = (local * (normals @ turn.T @ view[:3, :3].T)).sum(axis=1) < 0
+        depth = np.maximum(local[:, 2], 0.1)
+        u = k[0, 0] * local[:, 0] / depth + k[0, 2]
+        v = k[1, 1] * local[:, 1] / depth + k[1, 2]
+        inside = facing & (local[:, 2] > 0.1) & (u >= 0) & (u < recording.width)
+        inside &= (v >= 0) & (v < recording.height)
+        total[inside] += recording.images[f][v[inside].astype(int), u[inside].astype(int)] / 255.0
+        seen[inside] += 1
+    return np.where(seen[:, None] > 0, total / np.maximum(seen, 1)[:, None], 0.25)

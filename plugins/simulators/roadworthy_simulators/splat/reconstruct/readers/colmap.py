@@ -172,4 +172,5 @@ def read_colmap(path: Path, width: int | None) -> Recording:
         traversal=np.array([traversals.index(d) for d in drives]), traversals=traversals,
         times=np.arange(len(images), dtype=np.float64), test=np.zeros(len(images), bool),
         points_world=points, point_colors=colors,
+        camera=np.array([i[1] for i in images], dtype=np.int64),
     )  # fmt: skip

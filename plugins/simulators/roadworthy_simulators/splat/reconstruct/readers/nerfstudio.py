@@ -2,9 +2,10 @@
 
 As nerfstudio has it: `transform_matrix` camera to world with OpenGL axes (x right, y up, z back),
 `fl_x fl_y cx cy w h` and `k1 .. k6 p1 p2` for all or a frame, `ply_file_path` of the points,
-`test_filenames`. Beyond that, a frame may have `traversal` (a name or number) and `time` [s], and
-the file `actors`: a list of `{"name", "kind", "size": [length, width, height], "poses": [{"time",
-"position": [x, y, z], "yaw"}]}`, interpolated between the poses. Frame: world, z up [m].
+`test_filenames`. Beyond that, a frame may have `traversal` and `camera` (names or numbers) and
+`time` [s], and the file `actors`: a list of `{"name", "kind", "size": [length, width, height],
+"poses": [{"time", "position": [x, y, z], "yaw"}]}`, interpolated between the poses. Frame: world,
+z up [m].
 """
 
 from __future__ import annotations
@@ -94,4 +95,5 @@ def read_nerfstudio(path: Path, width: int | None) -> Recording:
         traversal=np.array([traversals.index(n) for n in names]), traversals=traversals,
         times=times, test=np.array([f["file_path"] in held for f in frames]),
         points_world=points, point_colors=colors, actors=tuple(actors),
+        camera=np.unique([str(f.get("camera", "")) for f in frames], return_inverse=True)[1],
     )  # fmt: skip

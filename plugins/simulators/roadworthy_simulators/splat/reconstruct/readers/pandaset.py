@@ -79,4 +79,5 @@ def read_pandaset(path: Path, width: int | None) -> Recording:
         traversal=np.zeros(len(files), np.int64), traversals=("0",), times=at,
         test=np.zeros(len(files), bool), points_world=xyz, point_colors=rgb,
         actors=tuple(_actors(path / "cuboids.csv.gz", at)),
+        camera=np.unique([f.parent.name for f in files], return_inverse=True)[1],
     )  # fmt: skip
