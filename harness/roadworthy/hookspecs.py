@@ -79,6 +79,14 @@ def roadworthy_reconstructors() -> Factories:  # type: ignore[empty-body]
 
 
 @hookspec
+def roadworthy_viewers() -> Factories:  # type: ignore[empty-body]
+    """Viewers in three dimensions: name -> function (scene folder or run directory; name of the
+    case, planner, and traversal, each "" for the first; port; function that is told the address)
+    that serves until it is interrupted. `roadworthy view SCENE` and `roadworthy view RUN --3d`
+    run it."""
+
+
+@hookspec
 def roadworthy_case_end(run: Any, record: Any) -> None:
     """Called in the parent process after each case has been recorded.
 

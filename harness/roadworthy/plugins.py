@@ -47,6 +47,7 @@ KINDS = (
     "conformance",
     "renderers",
     "reconstructors",
+    "viewers",
 )
 """What a plugin can offer by name; the hook of a kind is `roadworthy_<kind>`."""
 

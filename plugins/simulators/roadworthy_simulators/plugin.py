@@ -33,6 +33,11 @@ def roadworthy_reconstructors() -> Mapping[str, str]:
 
 
 @hookimpl
+def roadworthy_viewers() -> Mapping[str, str]:
+    return {"splat": "roadworthy_simulators.splat.viewer:view_command"}
+
+
+@hookimpl
 def roadworthy_report_sections(runs: Any) -> list[tuple[str, str]]:
     if all(run.manifest.protocol.get("simulator") != "splat" for run in runs):
         return []  # says so without importing the renderer

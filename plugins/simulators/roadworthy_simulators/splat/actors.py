@@ -71,7 +71,13 @@ class Heads:
 
 
 def pose_actor(
-    actor: Actor, xy: NDArray[np.float64], yaw: float, speed: float, time: float, size: Any = None
+    actor: Actor,
+    xy: NDArray[np.float64],
+    yaw: float,
+    speed: float,
+    time: float,
+    size: Any = None,
+    ground: float = 0.0,
 ) -> Gaussians:
     """An actor's Gaussians in the scene: its parts swung, stretched to a size, turned and moved.
 
@@ -82,6 +88,7 @@ def pose_actor(
         speed: over ground [m/s]; who stands does not swing.
         time: [s]; the gait is a function of it and of the speed alone.
         size: [3] of the agent, the actor's own if not given.
+        ground: height of the ground there [m].
     """
     means, quats = [], []
     pace = min(abs(speed) / BRISK, 1.0)
@@ -100,7 +107,7 @@ def pose_actor(
     stretch = np.ones(3) if size is None else np.asarray(size, np.float64) / actor.size
     c, s = np.cos(yaw), np.sin(yaw)
     placed = np.concatenate(means) * stretch
-    world = placed @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]).T + (xy[0], xy[1], 0.0)
+    world = placed @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]).T + (xy[0], xy[1], ground)
     sets = [part.gaussians for part in actor.parts]
     terms = max(g.sh.shape[1] for g in sets)
     return Gaussians(
@@ -155,6 +162,7 @@ class Wardrobe:
         out = []
         align = self._scene.alignment
         xy = align.to_scene(agents.state[:, : StateIndex.YAW])
+        ground = self._scene.ground_at(xy)
         for i, name in enumerate(agents.ids):
             state, size = agents.state[i], np.maximum(agents.size[i], 0.05)
             actor = self.look(name, int(agents.kind[i]), size)
@@ -165,8 +173,9 @@ class Wardrobe:
             )
             time = agents.time + (offset % 1000) / 500.0 if walks else 0.0
             posed = pose_actor(
-                actor, xy[i], float(state[StateIndex.YAW]) - align.yaw, speed, time, size
-            )
+                actor, xy[i], float(state[StateIndex.YAW]) - align.yaw, speed, time, size,
+                float(ground[i]),
+            )  # fmt: skip
             if actor.albedo and traversal.light is not None:
                 posed = light_up(posed, traversal.light)
             out.append(posed)
@@ -178,5 +187,8 @@ class Wardrobe:
         out = []
         for pose, state in zip(heads.pose, heads.state, strict=True):
             yaw = float(pose[2]) - align.yaw + np.pi
-            out.append(pose_actor(make_signal(int(state)), align.to_scene(pose[:2]), yaw, 0.0, 0.0))
+            place = align.to_scene(pose[:2])
+            ground = float(self._scene.ground_at(place))
+            head = make_signal(int(state))
+            out.append(pose_actor(head, place, yaw, 0.0, 0.0, ground=ground))
         return out

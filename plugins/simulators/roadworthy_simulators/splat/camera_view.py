@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ MOST_UNSEEN = 0.25
 """A picture of which more than this was never recorded is not valid."""
 _NEAR, _FAR = 0.1, 5000.0
 _IN_SIGHT = 150.0
+_SLOPE = 2.0  # to either side of the rear axle, to tell the slope of the ground [m]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,10 +95,8 @@ class Stage:
         place = align.to_scene(ego[:2])
         images: dict[str, NDArray[np.uint8]] = {}
         holes, unseen = np.zeros(len(self._rig.cameras)), np.zeros(len(self._rig.cameras))
-        everything = self._with(place, agents)
-        if heads is not None and len(heads.state):
-            everything = self._joined(everything, self._wardrobe.hang(heads))
-        vehicle = _pose(place, float(ego[2]) - align.yaw)
+        everything = self.populated(place, agents, heads)
+        vehicle = self._pose(place, float(ego[2]) - align.yaw)
         for rows in _alike(self._rig):
             pinholes = [self._rig.cameras[i] for i in rows]
             cameras = Cameras(
@@ -129,6 +128,11 @@ class Stage:
         return (np.clip(rgb, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
     @property
+    def scene(self) -> SplatScene:
+        """The place."""
+        return self._scene
+
+    @property
     def rig(self) -> Rig:
         """The cameras."""
         return self._rig
@@ -143,33 +147,42 @@ class Stage:
         """The lit background and the sky."""
         return self._still
 
-    def _with(self, place: NDArray[np.float64], agents: Agents | None) -> Gaussians:
-        if agents is None or not len(agents.ids):
+    def _pose(self, place: NDArray[np.float64], yaw: float) -> NDArray[np.float64]:
+        """[4, 4], scene frame to that of a vehicle that stands on the ground, nose up or down with
+        the slope along it."""
+        ahead = np.array([np.cos(yaw), np.sin(yaw)])
+        rear, middle, front = self._scene.ground_at(place + np.outer((-_SLOPE, 0, _SLOPE), ahead))
+        pitch = np.arctan2(front - rear, 2.0 * _SLOPE)
+        forward = np.array([*(np.cos(pitch) * ahead), np.sin(pitch)])
+        left = np.array([-ahead[1], ahead[0], 0.0])
+        out = np.eye(4)
+        out[:3, :3] = np.stack([forward, left, np.cross(forward, left)])
+        out[:3, 3] = -out[:3, :3] @ np.array([*place, middle])
+        return out
+
+    def populated(
+        self, place: NDArray[np.float64], agents: Agents | None, heads: Heads | None = None
+    ) -> Gaussians:
+        """The place with everyone within 150 m of `place` [2] (scene frame), and traffic lights."""
+        others: list[Gaussians] = []
+        if agents is not None and len(agents.ids):
+            gap = self._scene.alignment.to_scene(agents.state[:, :2]) - place
+            near = np.flatnonzero((gap**2).sum(1) < _IN_SIGHT**2)
+            seen = Agents(
+                [agents.ids[int(i)] for i in near],
+                agents.kind[near],
+                agents.size[near],
+                agents.state[near],
+                agents.time,
+            )
+            others += self._wardrobe.dress(seen, self._traversal)
+        if heads is not None and len(heads.state):
+            others += self._wardrobe.hang(heads)
+        if not others:
             return self._still
-        gap = self._scene.alignment.to_scene(agents.state[:, :2]) - place
-        near = np.flatnonzero((gap**2).sum(1) < _IN_SIGHT**2)
-        seen = Agents(
-            [agents.ids[int(i)] for i in near],
-            agents.kind[near],
-            agents.size[near],
-            agents.state[near],
-            agents.time,
-        )
-        return self._joined(self._still, self._wardrobe.dress(seen, self._traversal))
-
-    def _joined(self, still: Gaussians, others: Sequence[Gaussians]) -> Gaussians:
-        """One set; everyone in it is rendered with the filter that the place was fitted with."""
-        same = still.antialiased
-        return concatenate([still, *(replace(g, antialiased=same) for g in others)])
-
-
-def _pose(place: NDArray[np.float64], yaw: float) -> NDArray[np.float64]:
-    """[4, 4], scene frame to vehicle frame."""
-    c, s = np.cos(yaw), np.sin(yaw)
-    out = np.eye(4)
-    out[:2, :2] = [[c, s], [-s, c]]
-    out[:2, 3] = -out[:2, :2] @ place
-    return out
+        # Everyone is rendered with the filter that the place was fitted with.
+        same = self._still.antialiased
+        return concatenate([self._still, *(replace(g, antialiased=same) for g in others)])
 
 
 def _alike(rig: Rig) -> list[list[int]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from roadworthy.scenario import AgentKind
 
 from roadworthy_simulators.splat.gaussians import Gaussians
@@ -17,6 +18,8 @@ from roadworthy_simulators.splat.scenes.folder import write_scene
 from roadworthy_simulators.splat.scenes.scene import Actor, Part, SplatScene, Traversal, View
 
 __all__ = ["scene_of", "write_reconstruction"]
+
+_BESIDE, _LEAST_POINTS = 3.0, 10  # [m], and points there, to tell the ground from
 
 _KINDS = {
     "pedestrian": AgentKind.PEDESTRIAN,
@@ -83,7 +86,32 @@ def scene_of(fit: Fit) -> SplatScene:
         actors=tuple(actors),
         views=tuple(views),
         path=rec.centres_world[order, :2],
+        ground=_ground(fit),
     )
+
+
+def _ground(fit: Fit) -> NDArray[np.float64]:
+    """[G, 3] points of the road under the cameras: what lies lowest within 3 m beside each, of the
+    recording's points or, where it has none, of the fitted Gaussians, smoothed along the way."""
+    rec = fit.recording
+    solid = fit.model.rows["logits"][fit.model.owner == STATIC] > 0.0
+    places = rec.points_world
+    if not len(places):
+        places = fit.model.rows["means"][fit.model.owner == STATIC][solid].astype(np.float64)
+    order = np.lexsort((rec.times, rec.traversal))
+    centres = rec.centres_world[order]
+    apart = np.r_[True, np.linalg.norm(np.diff(centres[:, :2], axis=0), axis=1) > 0.2]
+    found = []
+    for x, y, z in centres[apart]:
+        near = ((places[:, :2] - (x, y)) ** 2).sum(axis=1) < _BESIDE**2
+        below = places[near & (places[:, 2] < z), 2]
+        if len(below) >= _LEAST_POINTS:
+            found.append((x, y, float(np.quantile(below, 0.1))))
+    ground = np.array(found).reshape(-1, 3)
+    if len(ground) > 2:
+        middle = [np.median(ground[max(i - 3, 0) : i + 4, 2]) for i in range(len(ground))]
+        ground[:, 2] = middle
+    return ground
 
 
 def write_reconstruction(fit: Fit, folder: Path, figures: dict[str, Any]) -> None:
@@ -105,7 +133,8 @@ def write_reconstruction(fit: Fit, folder: Path, figures: dict[str, Any]) -> Non
     actors = []
     for a, actor in enumerate(fit.model.actors):
         frames = np.flatnonzero(actor.present)
-        poses = [(actor.poses_world[f] + fit.model.delta_at(int(f), fit.model.deltas)[a]).tolist() for f in frames]
+        moved = [fit.model.delta_at(int(f), fit.model.deltas)[a] for f in frames]
+        poses = (actor.poses_world[frames] + np.array(moved).reshape(-1, 4)).tolist()
         actors.append(
             {
                 "name": actor.name,

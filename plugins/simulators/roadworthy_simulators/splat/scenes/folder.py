@@ -119,6 +119,7 @@ class _Scene(_Struct):
     views: tuple[_View, ...] = ()
     path: tuple[tuple[float, float], ...] = ()
     reach: float = 2.0
+    ground: tuple[Three, ...] = ()
 
 
 def read_scene(folder: Path) -> SplatScene:
@@ -145,6 +146,7 @@ def read_scene(folder: Path) -> SplatScene:
             views=tuple(View(**msgspec.structs.asdict(v)) for v in said.views),
             path=np.array(said.path, np.float64).reshape(-1, 2),
             reach=said.reach,
+            ground=np.array(said.ground, np.float64).reshape(-1, 3),
         )
     except DataError as error:
         if str(folder) in error.message:
@@ -217,6 +219,7 @@ def write_scene(scene: SplatScene, folder: Path, *, ending: Literal["ply", "spz"
             views=tuple(_View(**_slots(v)) for v in scene.views),
             path=tuple((float(x), float(y)) for x, y in scene.path),
             reach=scene.reach,
+            ground=tuple((float(x), float(y), float(z)) for x, y, z in scene.ground),
         )
         text = msgspec.json.format(msgspec.json.encode(said, enc_hook=_plain), indent=1)
         (folder / "scene.json").write_bytes(text + b"\n")
@@ -295,6 +298,8 @@ def _check(said: _Scene, path: Path) -> None:
         raise DataError(f"{path}: alignment is {a}", hint="Metres below 10,000 km, and radians.")
     if not all(math.isfinite(v) and abs(v) < _FARTHEST for xy in said.path for v in xy):
         raise DataError(f"{path}: path holds a place that is not finite")
+    if not all(math.isfinite(v) and abs(v) < _FARTHEST for xyz in said.ground for v in xyz):
+        raise DataError(f"{path}: ground holds a point that is not finite")
     if not (math.isfinite(said.reach) and said.reach > 0):
         raise DataError(f"{path}: reach is {said.reach}, not above 0 m")
 

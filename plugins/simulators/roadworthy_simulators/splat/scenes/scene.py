@@ -125,7 +125,7 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SplatScene:
-    """A place in Gaussians. Frame: metres, z up, the ground near z = 0.
+    """A place in Gaussians. Frame: metres, z up.
 
     Attributes:
         name: for messages.
@@ -138,6 +138,7 @@ class SplatScene:
         views: recorded pictures; none for a scene that was not fitted to any.
         path: [P, 2] recorded path, scene frame; empty where unknown.
         reach: how far off the path pictures may be trusted [m].
+        ground: [G, 3] points on the road; empty where it lies at z = 0.
 
     Raises:
         DataError: no traversals, two of one name, or one without the light it needs.
@@ -153,6 +154,7 @@ class SplatScene:
     views: tuple[View, ...] = ()
     path: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
     reach: float = 2.0
+    ground: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
 
     def __post_init__(self) -> None:
         names = [t.name for t in self.traversals]
@@ -183,6 +185,19 @@ class SplatScene:
             f"{self.name}: there is no traversal {name!r}",
             hint=did_you_mean(name, [t.name for t in self.traversals]),
         )
+
+    def ground_at(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Height [...] of the ground [m] below places [..., 2], scene frame: the mean of the four
+        nearest known heights, weighted by the inverse square of their distance (Shepard 1968)."""
+        xy = np.asarray(xy, np.float64)
+        if not len(self.ground):
+            return np.zeros(xy.shape[:-1])
+        flat = xy.reshape(-1, 2)
+        square = ((flat[:, None] - self.ground[None, :, :2]) ** 2).sum(axis=2)
+        rows = np.argsort(square, axis=1, kind="stable")[:, :4]
+        weight = 1.0 / (np.take_along_axis(square, rows, axis=1) + 0.01)
+        height = (weight * self.ground[rows, 2]).sum(axis=1) / weight.sum(axis=1)
+        return np.asarray(height.reshape(xy.shape[:-1]))
 
     def lit_background(self, traversal: Traversal) -> Gaussians:
         """The background as it looks in a traversal, the sky left out."""
