@@ -15,7 +15,7 @@ from roadworthy.scenario import AgentKind, RoadMap, Route, SignalState, StateInd
 from roadworthy.vehicle import Vehicle
 
 from .maps import lane_polygons, map_areas, route_mask
-from .pdm.reference import Reference, forecast, judge, propose
+from .pdm.reference import Rails, Reference, forecast, judge, propose, rails
 from .pdm.route import LaneGraph, start_lane
 from .pdm.scene import Agents, Lights, MapAreas, pack_lights
 
@@ -31,7 +31,7 @@ class Guide:
     Attributes:
         areas: the map's polygons.
         on_route: bool [K], which of them are lanes of the route.
-        centreline: float64 [C, 3], x, y and unwrapped heading, world frame.
+        along: its centreline, and the paths of the proposals.
         graph: the lanes.
         signals: int64 [G'], rows of the signals that govern a lane of the route.
         lights: their lanes, not red, at one frame.
@@ -39,7 +39,7 @@ class Guide:
 
     areas: MapAreas
     on_route: NDArray[np.bool_]
-    centreline: NDArray[np.float64]
+    along: Rails
     graph: LaneGraph
     signals: NDArray[np.int64]
     lights: Lights
@@ -81,7 +81,7 @@ def guide(road: RoadMap, route: Route, signal_lane: NDArray[np.int64]) -> Guide:
     return Guide(
         areas=map_areas(road),
         on_route=route_mask(road, route),
-        centreline=np.array(route.centreline[:, :3], np.float64, order="C"),
+        along=rails(route.centreline[:, :3]),
         graph=graph,
         signals=np.flatnonzero(np.isin(signal_lane, route.lanes)),
         lights=packed_lights(road, route, signal_lane, np.zeros((len(signal_lane), 1), bool)),
@@ -144,11 +144,11 @@ def guided_plan(
     ego = np.array(ego, np.float64)
     agents, lights = _outlook(route, ego, state, size, kind, signal_state, vehicle)
     limit = _speed_limit(route, ego, vehicle)
-    proposals, ties = propose(ego, route.centreline, limit, agents, lights, vehicle)
+    proposals, ties = propose(ego, route.along, limit, agents, lights, vehicle)
     if rejoin is not None:
         proposals = rejoin(proposals, ego)
     states = simulate_references(ego, proposals, vehicle)
     return judge(
-        proposals, states, route.areas, route.on_route, route.centreline, agents, lights, vehicle,
-        version, ties,
+        proposals, states, route.areas, route.on_route, route.along.centreline, agents, lights,
+        vehicle, version, ties,
     )  # fmt: skip

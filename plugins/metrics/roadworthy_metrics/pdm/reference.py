@@ -16,23 +16,25 @@ import shapely
 from numpy.typing import NDArray
 from roadworthy.dynamics.simulate import simulate_references
 from roadworthy.geometry.boxes import box_corners
-from roadworthy.geometry.polylines import build_polyline
+from roadworthy.geometry.polylines import Polyline, build_polyline
 from roadworthy.vehicle import Vehicle
 
 from .collision import overlapping
 from .evaluate import evaluate
 from .idm import blocking_lights, drive_path
-from .scene import Agents, Lights, MapAreas, Scene, pack_agents, pack_lights, pack_scene
+from .scene import Agents, Lights, MapAreas, Scene, pack_lights, pack_scene
 from .totals import epdms, multiplier, pdms, progress_in_batch
 
 __all__ = [
     "LATERAL_OFFSETS",
     "SPEED_FRACTIONS",
+    "Rails",
     "Reference",
     "forecast",
     "judge",
     "pdm_closed",
     "propose",
+    "rails",
 ]
 
 LATERAL_OFFSETS = (0.0, -1.0, 1.0)
@@ -74,6 +76,30 @@ class Reference:
         return chosen
 
 
+@dataclass(frozen=True, slots=True)
+class Rails:
+    """What proposals run along. Build with `rails`, once per route.
+
+    Attributes:
+        centreline: of the route.
+        paths: per lateral offset a path, and its points with unwrapped headings, float64 [C, 3].
+    """
+
+    centreline: Polyline
+    paths: tuple[tuple[Polyline, NDArray[np.float64]], ...]
+
+
+def rails(centreline: NDArray[np.float64]) -> Rails:
+    """The paths beside a route's centreline [C, 3]: x, y and unwrapped heading, world frame."""
+    paths = []
+    for offset in LATERAL_OFFSETS:
+        path = np.array(np.asarray(centreline, np.float64)[:, :3], order="C")
+        path[:, 0] -= offset * np.sin(path[:, 2])
+        path[:, 1] += offset * np.cos(path[:, 2])
+        paths.append((build_polyline(path), path))
+    return Rails(build_polyline(np.asarray(centreline, np.float64)), tuple(paths))
+
+
 def _ego_box(
     ego: NDArray[np.float64], vehicle: Vehicle
 ) -> tuple[float, float, float, float, float, float]:
@@ -107,31 +133,45 @@ def forecast(
         that overlap the ego now; and their rows in the input, ascending.
     """
     pose, velocity, group = np.asarray(pose), np.asarray(velocity), np.asarray(group)
+    if not (np.isfinite(pose).all() and np.isfinite(velocity).all()):
+        raise ValueError("objects: poses and velocities must be finite")
     box = _ego_box(ego, vehicle)
     distance = np.hypot(pose[:, 0] - box[0], pose[:, 1] - box[1])
-    rows: list[int] = []
-    for code, name in enumerate(_GROUPS):
-        near = np.flatnonzero((group == code) & (distance <= _RADIUS))
-        rows.extend(near[np.argsort(distance[near], kind="stable")][: _CAPS[name]])
-    kept = np.sort(np.array(rows, np.int64))
-    here = pack_agents(
-        pose[kept, None], velocity[kept, None], np.ones((len(kept), 1), bool), size[kept],
-        group[kept] == 3,
-    )  # fmt: skip
+    kept = np.flatnonzero(distance <= _RADIUS)
+    here = np.bincount(group[kept], minlength=len(_GROUPS))
+    if (here > list(_CAPS.values())).any():
+        rows: list[int] = []
+        for code, name in enumerate(_GROUPS):
+            near = kept[group[kept] == code]
+            rows.extend(near[np.argsort(distance[near], kind="stable")][: _CAPS[name]])
+        kept = np.sort(np.array(rows, np.int64))
+    half = 0.5 * np.asarray(size, np.float64)[:, :2]
+    now = np.ascontiguousarray(pose[kept].T)
     hit = np.zeros(len(kept), bool)
-    overlapping(here, 0, *box, hit)
+    boxes = Agents(
+        now[:1], now[1:2], now[2:], np.zeros_like(now[:1]), half[kept, 0].copy(),
+        half[kept, 1].copy(), np.zeros(len(kept)), np.zeros(len(kept), np.uint8),
+    )  # fmt: skip
+    overlapping(boxes, 0, *box, hit)
     kept = kept[~hit]
-    pose, velocity, size, static = pose[kept], velocity[kept], size[kept], group[kept] == 3
-    heading = np.stack([np.cos(pose[:, 2]), np.sin(pose[:, 2])], axis=1)
-    along = np.sign((velocity * heading).sum(axis=1))
-    speed = np.hypot(velocity[:, 0], velocity[:, 1]) * np.where(along < 0.0, -1.0, 1.0)
+    pose, velocity, half, static = pose[kept], velocity[kept], half[kept], group[kept] == 3
+    cos, sin = np.cos(pose[:, 2]), np.sin(pose[:, 2])
+    backward = velocity[:, 0] * cos + velocity[:, 1] * sin < 0.0
+    moves = np.hypot(velocity[:, 0], velocity[:, 1])
+    speed = np.where(backward, -moves, moves)
     speed[static] = 0.0
-    elapsed = 0.1 * (np.arange(_FRAMES) // _FRAME_STRIDE * _FRAME_STRIDE)
-    moved = np.repeat(pose[:, None], _FRAMES, axis=1)
-    moved[..., :2] += (speed[:, None] * elapsed)[..., None] * heading[:, None]
-    velocities = np.repeat(velocity[:, None], _FRAMES, axis=1)
-    valid = np.ones((len(kept), _FRAMES), bool)
-    return pack_agents(moved, velocities, valid, size, static), kept
+    elapsed = 0.1 * (np.arange(_FRAMES) // _FRAME_STRIDE * _FRAME_STRIDE)[:, None]
+    driven = speed * elapsed
+    frames = (
+        pose[:, 0] + driven * cos,
+        pose[:, 1] + driven * sin,
+        np.repeat(pose[None, :, 2], _FRAMES, axis=0),
+        np.repeat(moves[None], _FRAMES, axis=0),
+    )
+    return Agents(
+        *frames, half[:, 0].copy(), half[:, 1].copy(), np.hypot(half[:, 0], half[:, 1]),
+        static.astype(np.uint8),
+    ), kept  # fmt: skip
 
 
 def _centroid(ring: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -150,7 +190,7 @@ def _centroid(ring: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def propose(
     ego: NDArray[np.float64],
-    centreline: NDArray[np.float64],
+    along: Rails,
     speed_limit: float,
     agents: Agents,
     lights: Lights,
@@ -160,7 +200,7 @@ def propose(
 
     Args:
         ego: [11], state now.
-        centreline: [C, 3], x, y and unwrapped heading of the route's centreline, world frame.
+        along: from `rails`.
         speed_limit: of the start lane [m/s]; NaN stands for 15 m/s.
         agents: from `forecast`.
         lights: connectors on the route; only their state at frame 0 matters.
@@ -179,20 +219,16 @@ def propose(
     blocking = np.zeros(lights.red.shape[1], bool)
     blocking_lights(lights, corners, blocking)
     rings = [lights.vertices[a:b] for a, b in zip(lights.offsets, lights.offsets[1:], strict=False)]
-    centroids = np.array([_centroid(ring) for ring in rings]).reshape(-1, 2)
+    centroids = np.zeros((len(rings), 2))
+    for red in np.flatnonzero(blocking):
+        centroids[red] = _centroid(rings[red])
     out = np.empty((len(LATERAL_OFFSETS), len(SPEED_FRACTIONS), _STEPS, 3))
-    paths = []
-    for offset in LATERAL_OFFSETS:
-        path = np.array(np.asarray(centreline, np.float64)[:, :3], order="C")
-        path[:, 0] -= offset * np.sin(path[:, 2])
-        path[:, 1] += offset * np.cos(path[:, 2])
-        paths.append((build_polyline(path), path))
     count = len(agents.radius) + len(rings)
     rank = np.tile(np.arange(count, dtype=np.int64), (_STEPS, 1))
     found = 0
     for attempt in range(2):
         ties = np.zeros(1, np.int64)
-        for k, (line, path) in enumerate(paths):
+        for k, (line, path) in enumerate(along.paths):
             drive_path(
                 line, path, ego, targets, agents, rank, lights, blocking, centroids,
                 vehicle.as_array(), out[k], ties,
@@ -235,7 +271,7 @@ def judge(
     states: NDArray[np.float64],
     areas: MapAreas,
     on_route: NDArray[np.bool_],
-    centreline: NDArray[np.float64],
+    centreline: Polyline,
     agents: Agents,
     lights: Lights,
     vehicle: Vehicle,
@@ -251,10 +287,12 @@ def judge(
         version: of the score, 1 or 2.
         ties: to be reported.
     """
-    held = np.repeat(lights.red[:1], _FRAMES, axis=0).T.astype(bool)
-    fixed = pack_lights(held, lights.vertices, lights.offsets)
-    seen = agents if version == 1 else _first_frames(agents, _STEPS)
-    scene: Scene = pack_scene(areas, on_route, centreline, seen, fixed)
+    if version == 2:
+        agents = _first_frames(agents, _STEPS)
+        held = np.repeat(lights.red[:1], _FRAMES, axis=0).T.astype(bool)
+        lights = pack_lights(held, lights.vertices, lights.offsets)
+    near = _near(agents, states, vehicle)
+    scene: Scene = pack_scene(areas, on_route, centreline, near, lights)
     found = evaluate(scene, states, vehicle, version)
     ep = progress_in_batch(found.progress, multiplier(found.value, version), version)
     scores = (pdms if version == 1 else epdms)(found.value, ep)
@@ -287,11 +325,13 @@ def pdm_closed(
     Returns:
         Per version what was chosen; the proposals are the same.
     """
-    proposals, ties = propose(ego, centreline, speed_limit, agents, lights, vehicle)
+    along = rails(centreline)
+    proposals, ties = propose(ego, along, speed_limit, agents, lights, vehicle)
     states = simulate_references(ego, proposals, vehicle)
+    line = along.centreline
     return {
         version: judge(
-            proposals, states, areas, on_route, centreline, agents, lights, vehicle, version, ties
+            proposals, states, areas, on_route, line, agents, lights, vehicle, version, ties
         )
         for version in versions
     }
@@ -301,3 +341,19 @@ def _first_frames(agents: Agents, count: int) -> Agents:
     return agents._replace(
         x=agents.x[:count], y=agents.y[:count], yaw=agents.yaw[:count], speed=agents.speed[:count]
     )
+
+
+def _near(agents: Agents, states: NDArray[np.float64], vehicle: Vehicle) -> Agents:
+    """The objects, each at constant velocity, that could meet any of some trajectories [P, T, 11]
+    or their boxes moved on by a second: what is left out changes no term."""
+    reach = vehicle.length + vehicle.width + 1.1 * float(np.abs(states[..., 3:5]).max())
+    low = states[..., :2].min(axis=(0, 1)) - reach
+    high = states[..., :2].max(axis=(0, 1)) + reach
+    r, x, y = agents.radius, agents.x[[0, -1]], agents.y[[0, -1]]
+    x_low, x_high, y_low, y_high = x.min(axis=0), x.max(axis=0), y.min(axis=0), y.max(axis=0)
+    kept = np.flatnonzero(
+        (x_low - r <= high[0]) & (x_high + r >= low[0])
+        & (y_low - r <= high[1]) & (y_high + r >= low[1])
+    )  # fmt: skip
+    frames = (np.ascontiguousarray(a[:, kept]) for a in agents[:4])
+    return Agents(*frames, *(a[kept] for a in agents[4:]))

@@ -23,10 +23,23 @@ from roadworthy.vehicle import EGO_STATE_SIZE, PACIFICA, EgoIndex
 
 from roadworthy_sources.towns import exact
 from roadworthy_sources.towns.contacts import first_contact
-from roadworthy_sources.towns.log import BEFORE, STEPS, WARM, Log
+from roadworthy_sources.towns.log import STEPS, WARM, Log
 from roadworthy_sources.towns.town import Town
 
-__all__ = ["FEATURES", "MAX_AGENTS", "Drive", "cut", "drives", "features", "judge"]
+__all__ = [
+    "FEATURES",
+    "MAX_AGENTS",
+    "Drive",
+    "cut",
+    "drives",
+    "ego_states",
+    "ego_track",
+    "features",
+    "fit",
+    "judge",
+    "on_road",
+    "touched",
+]
 
 Array = NDArray[np.float64]
 
@@ -35,6 +48,7 @@ _NEAR = 75.0
 _MARGIN = 0.05
 _LEAST_PROGRESS = 20.0
 _HARDEST = {"common": 4.2, "rare": 8.2}
+_SHARPEST = 4.5
 _PARKED_COUNTS = 1.6
 _SIGNALS_NEAR = 120.0
 _AHEAD = 120.0
@@ -57,20 +71,19 @@ class Drive:
         ego: [T, 11] states, rear axle.
         chain: lanes that it follows, in order.
         others: numbers of those who are in its scenario.
+        harmed: whether it touches one of them.
     """
 
     agent: int
     ego: Array
     chain: tuple[int, ...]
     others: tuple[int, ...]
+    harmed: bool = False
 
 
-def _ego_states(log: Log, agent: int) -> Array:
-    """States [T, 11] of a vehicle whose box centre follows the logged track.
-
-    Its rear axle follows the same path, `rear_axle_to_centre` behind; velocities are derivatives
-    of positions (Savitzky and Golay over 0.7 s).
-    """
+def _driver_states(log: Log, agent: int) -> Array:
+    """States [T, 11] of a vehicle whose box centre follows the logged track: its rear axle follows
+    the same path, `rear_axle_to_centre` behind."""
     track = log.state[agent]
     back = PACIFICA.rear_axle_to_centre
     first = track[0]
@@ -85,11 +98,17 @@ def _ego_states(log: Log, agent: int) -> Array:
     y = np.interp(at, walked[keep], line[keep, 1])
     dx, dy = track[:, 0] - x, track[:, 1] - y
     yaw = exact.unwrapped(exact.angle(dx, dy))
-    span = slice(WARM - BEFORE + 1, WARM + STEPS + BEFORE - 1)
-    pose = np.stack([x, y, yaw], axis=1)[span]
+    return ego_states(np.stack([x, y, yaw], axis=1)[WARM - 3 : WARM + STEPS + 3])
+
+
+def ego_states(pose: Array) -> Array:
+    """States [T, 11] of an ego whose rear axle takes poses [T + 6, 3], three of them before the
+    first state and three after the last; velocities and accelerations are derivatives of positions
+    (Savitzky and Golay over 0.7 s)."""
     velocity, acceleration = exact.slope(pose, 1, DT), exact.slope(pose, 2, DT)
     pose = pose[3:-3]
-    out = np.zeros((STEPS, EGO_STATE_SIZE))
+    steps = len(pose)
+    out = np.zeros((steps, EGO_STATE_SIZE))
     c, s = exact.cos_sin(pose[:, 2])
     out[:, : EgoIndex.VX] = pose
     out[:, EgoIndex.VX] = c * velocity[:, 0] + s * velocity[:, 1]
@@ -99,7 +118,7 @@ def _ego_states(log: Log, agent: int) -> Array:
     out[:, EgoIndex.YAW_RATE] = velocity[:, 2]
     out[:, EgoIndex.YAW_ACCEL] = acceleration[:, 2]
     wheel = PACIFICA.wheelbase * velocity[:, 2] / np.maximum(out[:, EgoIndex.VX], 1.0)
-    steer = exact.angle(np.ones(STEPS), wheel)
+    steer = exact.angle(np.ones(steps), wheel)
     out[:, EgoIndex.STEER] = steer
     out[1:-1, EgoIndex.STEER_RATE] = (steer[2:] - steer[:-2]) / (2.0 * DT)
     out[:, : EgoIndex.YAW] = exact.rounded(out[:, : EgoIndex.YAW])
@@ -193,27 +212,53 @@ def on_road(town: Town, ego: Array) -> bool:
     return bool(shapely.contains_xy(ground, np.concatenate(x), np.concatenate(y)).all())
 
 
+def fit(town: Town, ego: Array, rarity: str) -> bool:
+    """Whether a drive [T, 11] stays on the road and brakes and turns no harder than the occasion
+    calls for."""
+    gentle = ego[:, EgoIndex.AX].min() >= -_HARDEST[rarity]
+    return bool(gentle and np.abs(ego[:, EgoIndex.AY]).max() <= _SHARPEST and on_road(town, ego))
+
+
+def _contact(ego: Array, state: Array, there: NDArray[np.bool_], half: Array) -> tuple[int, int]:
+    """First step at which anyone touches another, and the lower number of the two, 0 for the ego;
+    -1 for never.
+
+    Args:
+        ego: [T, 11].
+        state: [A, T, 5]; there: [A, T]; half: [A, 2], lengths and widths.
+    """
+    centre = np.concatenate([ego_track(ego)[None], state])
+    seen = np.concatenate([np.ones((1, len(ego)), np.bool_), there])
+    mine = np.array([[0.5 * PACIFICA.length, 0.5 * PACIFICA.width]])
+    step, who, _ = first_contact(centre, seen, np.concatenate([mine, half]), _MARGIN)
+    return step, who
+
+
+def touched(scenario: Scenario) -> bool:
+    """Whether anyone in a scenario touches another."""
+    agents = scenario.agents
+    return _contact(scenario.ego, agents.state, agents.valid, 0.5 * agents.size[:, :2])[0] >= 0
+
+
 def judge(log: Log, agent: int, rarity: str) -> Drive | None:
-    """The drive of an ego, or None where it is not fit to be an example: it or someone in its
-    scenario touches another, it leaves the road, or brakes harder than the occasion calls for."""
+    """The drive of a driver, or None where it is not fit to be an example: it leaves the road, it
+    brakes harder than the occasion calls for, or someone in its scene touches another (in rare
+    scenes the ego may, after the present)."""
     if not _follows_lanes(log, agent):
         return None
-    ego = _ego_states(log, agent)
-    if -ego[:, EgoIndex.AX].min() > _HARDEST[rarity] or np.abs(ego[:, EgoIndex.AY]).max() > 4.5:
+    ego = _driver_states(log, agent)
+    if not fit(log.town, ego, rarity):
         return None
     others = _others(log, agent)
     span = slice(WARM, WARM + STEPS)
     rows = list(others)
-    centre = np.concatenate([ego_track(ego)[None], log.state[rows, span]])
-    there = np.concatenate([np.ones((1, STEPS), np.bool_), log.present[rows, span]])
     agents = log.cast.agents
     half = np.stack([agents["half_length"][rows], agents["half_width"][rows]], axis=1)
-    mine = np.array([[0.5 * PACIFICA.length, 0.5 * PACIFICA.width]])
-    if first_contact(centre, there, np.concatenate([mine, half]), _MARGIN)[0] >= 0:
+    step, who = _contact(ego, log.state[rows, span], log.present[rows, span], half)
+    harmed = step >= HISTORY and who == 0
+    if step >= 0 and not (harmed and rarity == "rare"):
         return None
-    if not on_road(log.town, ego):
-        return None
-    return Drive(agent, ego, _chain(log, agent), others)
+    return Drive(agent, ego, _chain(log, agent), others, harmed)
 
 
 def features(log: Log, drive: Drive) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from roadworthy.errors import ScenarioError, SuiteError, did_you_mean
 from roadworthy.scenario import Lineage, Rejected, Scenario
 from roadworthy.seeding import generator
 
+from roadworthy_sources.towns.expert import log_expert
 from roadworthy_sources.towns.log import Log, run_log
 from roadworthy_sources.towns.people import Draw
 from roadworthy_sources.towns.rare import KINDS, Event, actors, bites, far_from, happen, plan_event
@@ -47,10 +49,12 @@ class Towns:
     town in common.
 
     Everyone drives by IDM and MOBIL and minds the right of way, with tempers and errors of their
-    own; the ego is one of them whose drive harmed nobody.
+    own; the ego is driven by PDM-Closed with an unsteady hand (see `expert`).
 
     Tags are "towns", "common" or "rare", the rare kind, what the ego meets (see `features`),
-    `log:TOWN-N` and `split:NAME`.
+    `log:TOWN-N`, `split:NAME`, "solvable" or "unsolvable", "pdm-closed:survives" or
+    "pdm-closed:fails" (then `evasion:` with the weakest manoeuvre that suffices), and `expert:`
+    with who drove the logged ego.
 
     Args:
         seed: any non-negative number.
@@ -59,10 +63,8 @@ class Towns:
         distribution: "common", "rare", or "mixed": 1.5 % of the logs are rare.
         features: keep drives that meet one of these; default any.
         towns: how many towns the split has.
-        solvable_only: leave out rare scenarios that neither PDM-Closed nor any manoeuvre
-            survives (see `solvability`). The others are tagged "solvable" or "unsolvable", and
-            "pdm-closed:survives" or "pdm-closed:fails". Common ones are not tried: the logged
-            ego's own drive is the proof that they can be survived.
+        solvable_only: leave out scenarios that neither PDM-Closed nor a driver of the town nor
+            any manoeuvre of `roadworthy.solvability` survives.
 
     Raises:
         SuiteError: an argument is out of range or unknown.
@@ -159,40 +161,44 @@ class Towns:
             town = self.town(number)
             rng = generator(self.seed, "log", self.split, number, turn, attempt)
             log = run_log(town, rng)
-            wanted = PER_LOG - len(made)
             lineage = Lineage("", "towns", self.seed, {"log": at, "attempt": attempt})
+            tags = (f"log:{town.name}-{turn}", f"split:{self.split}")
             found = (
-                self._rare(log, rng, at * PER_LOG + len(made), wanted, attempt)
+                self._rare(log, rng, at * PER_LOG + len(made), PER_LOG - len(made), attempt)
                 if rare
-                else self._common(log, rng, wanted)
+                else self._common(log, rng)
             )
-            for driven, drive, words, scripted in found:
-                name = f"towns-{self.split}-{self.seed}-{at * PER_LOG + len(made):07d}"
-                tags = ("towns", *words, f"log:{town.name}-{turn}", f"split:{self.split}")
-                draft = replace(cut(driven, drive, name, tags, scripted), lineage=lineage)
-                scenario = self._labelled(admit(draft), rare)
-                if scenario is not None:
-                    made.append(scenario)
+            while some := list(itertools.islice(found, PER_LOG - len(made))):
+                drafts = [
+                    cut(driven, drive, "draft", ("towns", *words, *tags), scripted)
+                    for driven, drive, words, scripted in some
+                ]
+                hands = [
+                    Draw(generator(self.seed, "hand", self.split, number, turn, attempt, d.agent))
+                    for _, d, _, _ in some
+                ]
+                harmed = [drive.harmed for _, drive, _, _ in some]
+                for logged in log_expert(town, drafts, harmed, hands):
+                    if logged is None or (self.solvable_only and "unsolvable" in logged.tags):
+                        continue
+                    name = f"towns-{self.split}-{self.seed}-{at * PER_LOG + len(made):07d}"
+                    made.append(admit(replace(logged, id=name, lineage=lineage)))
             if len(made) >= PER_LOG:
                 break
-        return made[:PER_LOG]
+        return made
 
-    def _common(self, log: Log, rng: np.random.Generator, wanted: int) -> list[_Found]:
-        """Up to `wanted` drives in which nothing happens."""
-        found: list[_Found] = []
+    def _common(self, log: Log, rng: np.random.Generator) -> Iterator[_Found]:
+        """Drives in which nothing happens."""
         candidates = drives(log)
         for k in rng.permutation(len(candidates)):
             drive = judge(log, candidates[int(k)], "common")
             met = () if drive is None else features(log, drive)
             if drive is not None and set(met) & set(self.features):
-                found.append((log, drive, ("common", *met), frozenset()))
-                if len(found) == wanted:
-                    break
-        return found
+                yield log, drive, ("common", *met), frozenset()
 
     def _rare(
         self, log: Log, rng: np.random.Generator, first: int, wanted: int, attempt: int
-    ) -> list[_Found]:
+    ) -> Iterator[_Found]:
         """Up to `wanted` drives with an event each, their kinds in turn; after some attempts any
         kind will do. Events of one log are far apart."""
         draw = Draw(rng)
@@ -216,24 +222,11 @@ class Towns:
             if event is not None:
                 events.append(event)
         if not events:
-            return []
+            return
         driven = happen(log, events, draw)
-        found: list[_Found] = []
         for event in events:
             drive = judge(driven, event.ego, "rare") if bites(log, driven, event) else None
             met = () if drive is None else features(driven, drive)
-            if drive is not None and set(met) & set(self.features):
-                words = ("rare", event.kind, *met)
-                found.append((driven, drive, words, frozenset(actors(driven, event))))
-        return found
-
-    def _labelled(self, scenario: Scenario, rare: bool) -> Scenario | None:
-        """The scenario with what is known of its solvability; None if it must go."""
-        if not rare:
-            return scenario
-        from roadworthy_sources.towns.solvability import solve
-
-        (verdict,) = solve([scenario])
-        if self.solvable_only and not verdict.solvable:
-            return None
-        return replace(scenario, tags=(*scenario.tags, *verdict.tags()))
+            who = frozenset(actors(driven, event))
+            if drive is not None and set(met) & set(self.features) and who & set(drive.others):
+                yield driven, drive, ("rare", event.kind, *met), who

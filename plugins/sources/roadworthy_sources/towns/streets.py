@@ -20,12 +20,14 @@ from roadworthy_sources.towns import exact
 from roadworthy_sources.towns.curves import Curve, heading, shifted, turned
 from roadworthy_sources.towns.layout import Plan
 
-__all__ = ["PARKING", "Lane", "Street", "Streets"]
+__all__ = ["GUTTER", "PARKING", "Lane", "Street", "Streets"]
 
 Array = NDArray[np.float64]
 
 PARKING = 2.4
 """Width of a parking strip [m]."""
+GUTTER = 0.4
+"""How far the surface goes on beyond the lanes, to the kerb [m]."""
 _SEAM = 0.02
 
 
@@ -111,8 +113,11 @@ class Street:
     def line(self, start: float, end: float, left: float) -> Array:
         """Points [N, 2] from one arc length to another, backwards if the second is smaller."""
         between = self.arc[(self.arc > min(start, end) + 0.1) & (self.arc < max(start, end) - 0.1)]
-        stations = [start, *(between if end > start else between[::-1]), end]
-        return np.array([self.at(float(s), left)[0] for s in stations])
+        s = np.concatenate([[start], between if end > start else between[::-1], [end]])
+        x = np.interp(s, self.arc, self.curve.xy[:, 0])
+        y = np.interp(s, self.arc, self.curve.xy[:, 1])
+        across, along = exact.cos_sin(np.interp(s, self.arc, self.curve.yaw))
+        return np.column_stack([x - left * along, y + left * across])
 
     def band(self, start: float, end: float, low: float, high: float) -> Array:
         """Outline [N, 2] of what lies between two arc lengths and two offsets to the left."""
@@ -225,7 +230,8 @@ class Streets:
 
 
 def _surface(paved: Sequence[Array]) -> list[Array]:
-    """Union of rings as simple rings, its corners on a grid of 1 mm; seams are closed."""
+    """Union of rings, and of a gutter along its outer edges, as simple rings with corners on a
+    grid of 1 mm; seams are closed."""
     merged = shapely.union_all([polygon_of(ring) for ring in paved])
-    merged = merged.buffer(_SEAM, join_style="mitre").buffer(-_SEAM, join_style="mitre")
-    return rings_of(shapely.set_precision(merged.simplify(0.01), 1e-3))
+    wide = merged.buffer(GUTTER + _SEAM, quad_segs=2).buffer(-_SEAM, join_style="mitre")
+    return rings_of(shapely.set_precision(wide.simplify(0.01), 1e-3))
