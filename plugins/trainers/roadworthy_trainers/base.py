@@ -17,6 +17,7 @@ from roadworthy.rollout import Case
 from roadworthy.scenario import Scenario, content_hash
 from roadworthy.seeding import derive_seed
 from roadworthy_planners.anchor import Anchor, learn_vocabulary
+from roadworthy_planners.anchor.network import one_thread
 from torch import nn
 
 from .errors import TrainingError
@@ -109,7 +110,8 @@ class OfflineTrainer:
         except OSError as error:
             raise RunError(f"{out}: cannot be made: {error.strerror}") from error
         loss = self.loss(trained.network, seed)
-        curve = fit(trained.network, loss, arrays, weight, schedule, out if self.logs else None)
+        module = self.module(trained.network)
+        curve = fit(module, loss, arrays, weight, schedule, out if self.logs else None)
         if self.mix is not None:
             trained.mix = dict(self.mix)
         write_curve(out / CURVE, {self.name: curve})
@@ -146,8 +148,12 @@ class OfflineTrainer:
         """What `loss` reads of each moment; `inputs` are the network's."""
         raise NotImplementedError
 
+    def module(self, network: nn.Module) -> nn.Module:
+        """What is fitted: the network, or it and others (critics) that are not kept."""
+        return network
+
     def loss(self, network: nn.Module, seed: int) -> Loss:
-        """The loss; called once per training."""
+        """The loss of `module`; called once per training."""
         raise NotImplementedError
 
 
@@ -227,6 +233,7 @@ def weights(frames: Frames, shares: Mapping[str, float]) -> NDArray[np.float64]:
     return np.asarray(each[frames.group])
 
 
+@one_thread()
 @torch.inference_mode()
 def policy_logits(network: nn.Module, inputs: Mapping[str, Any]) -> NDArray[np.float32]:
     """Log-probabilities [N, K] of a network as it is now."""

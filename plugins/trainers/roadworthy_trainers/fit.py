@@ -20,6 +20,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from roadworthy.errors import RunError
 from roadworthy.seeding import derive_seed
 from roadworthy.store import write_file
+from roadworthy_planners.anchor.network import one_thread
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -151,6 +152,7 @@ class _Module(lightning.LightningModule):
         }
 
 
+@one_thread()
 def fit(
     network: nn.Module,
     loss: Loss,

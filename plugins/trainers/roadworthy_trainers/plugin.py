@@ -10,7 +10,11 @@ from roadworthy.hookspecs import hookimpl
 @hookimpl
 def roadworthy_trainers() -> Mapping[str, str]:
     return {
+        "awr": "roadworthy_trainers.awr:AWR",
         "dense-distillation": "roadworthy_trainers.dense_distillation:DenseDistillation",
+        "grpo": "roadworthy_trainers.grpo:GRPO",
         "imitation": "roadworthy_trainers.imitation:Imitation",
+        "importance-weighted": "roadworthy_trainers.importance_weighted:ImportanceWeighted",
+        "iql": "roadworthy_trainers.iql:IQL",
         "policy-gradient": "roadworthy_trainers.policy_gradient:PolicyGradient",
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import msgspec
@@ -11,13 +12,25 @@ from torch import Tensor, nn
 
 from .features import ANCHOR_FEATURES, EGO_MOTION, FEATURES
 
-__all__ = ["TERMS", "AnchorNetwork", "NetworkConfig", "Scored"]
+__all__ = ["TERMS", "AnchorNetwork", "NetworkConfig", "Scored", "one_thread"]
 
 TERMS = ("nc", "dac", "ddc", "tlc", "ttc", "lk", "comfort", "ep")
 """Sub-scores of EPDMS that have a head each: no at-fault collision, drivable area, driving
 direction, traffic lights, time to collision, lane keeping, comfort, ego progress."""
 
 _WITHHELD = 0.75
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: sums of equal numbers are then equal on any machine, and small products
+    do not wait for busy cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -26,7 +26,7 @@ from roadworthy.scenario import DT
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .features import encode
-from .network import TERMS, AnchorNetwork, NetworkConfig, Scored
+from .network import TERMS, AnchorNetwork, NetworkConfig, Scored, one_thread
 from .route_table import RouteTable, pack_route
 from .vocabulary import Vocabulary
 
@@ -120,6 +120,7 @@ class Anchor:
         inputs, plans = encode(self.vocabulary, routes, observations)
         return Proposals(inputs, plans)
 
+    @one_thread()
     @torch.inference_mode()
     def plan_batch(self, observations: ObservationBatch) -> TrajectoryBatch:
         """Poses [S, 40, 3] at 0.1 s."""
