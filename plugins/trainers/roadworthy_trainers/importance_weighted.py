@@ -20,7 +20,7 @@ __all__ = ["ImportanceWeighted"]
 
 @dataclass(frozen=True, kw_only=True)
 class ImportanceWeighted(OfflineTrainer):
-    r"""Proposals are sampled from the pre-trained policy, and weighted by how much likelier they are.
+    r"""Proposals are sampled from the pre-trained policy, and weighted by their likelihood ratio.
 
     .. math::
         L = -\frac{1}{G} \sum_{i=1}^G \min\left(\frac{\pi(k_i)}{\pi_0(k_i)}, c\right)

@@ -108,13 +108,8 @@ class IQL(OfflineTrainer):
 def followers(frames: Frames, every: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The row of each moment's successor in its scene (its own where there is none), and whether
     there is none: int64 [N], bool [N]."""
-    row = {(s, t): i for i, (s, t) in enumerate(zip(frames.scene.tolist(), frames.step.tolist()))}
-    after = np.array(
-        [
-            row.get((s, t + every), -1)
-            for s, t in zip(frames.scene.tolist(), frames.step.tolist(), strict=True)
-        ],
-        np.int64,
-    )
+    moments = list(zip(frames.scene.tolist(), frames.step.tolist(), strict=True))
+    row = {moment: i for i, moment in enumerate(moments)}
+    after = np.array([row.get((s, t + every), -1) for s, t in moments], np.int64)
     ends = after < 0
     return np.where(ends, np.arange(len(after)), after), ends

@@ -1,0 +1,238 @@
+"""Trainers from scenarios to checkpoints: same bytes, scores kept, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from roadworthy.cli import main
+from roadworthy.errors import DataError, RunError
+from roadworthy.plugins import registry
+from roadworthy.scenario_store import StoreWriter
+from roadworthy.splits import LeakError, require_disjoint
+from roadworthy.testing import brief_of, observe
+from roadworthy_metrics.pdm.evaluate import Term
+from roadworthy_metrics.plans import prepare, score_plans
+from roadworthy_planners.anchor import Anchor, learn_vocabulary
+from roadworthy_simulators.closed_loop import ClosedLoop
+from roadworthy_sources.procedural import Procedural
+from roadworthy_trainers.base import rewards_of
+from roadworthy_trainers.errors import TrainingError
+from roadworthy_trainers.frames import collect, grouped
+from roadworthy_trainers.imitation import Imitation
+from roadworthy_trainers.policy_gradient import PolicyGradient
+from roadworthy_trainers.reward import Reward, reward_of
+from roadworthy_trainers.rollouts import roll_out
+from roadworthy_trainers.scores import COLLISION_STEP, NEVER, SCORES, ScoreCache
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def logs():
+    return list(Procedural(seed=3, count=8).scenarios())
+
+
+@pytest.fixture(scope="module")
+def base(logs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("base") / "c"
+    return Imitation(steps=25, batch_size=32, logs=False).train(None, logs, out, 0)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("scores")
+
+
+def _train(name, cache, **options):
+    given = {"steps": 3, "batch_size": 16, "every": 40, "cache": str(cache), "logs": False}
+    return registry().create("trainers", name, given | options)
+
+
+def test_imitation_comes_nearer_to_the_log(base):
+    curve = json.loads((base / "training.json").read_text())["imitation"]
+    assert curve[-1]["loss"] < curve[0]["loss"] - 0.3
+    told = json.loads((base / "checkpoint.json").read_text())["provenance"]
+    assert told["trainer"] == "imitation"
+    assert told["options"]["steps"] == 25
+    assert told["moments"] > 100
+
+
+@pytest.mark.parametrize("name", sorted(e.name for e in registry().entries if e.kind == "trainers"))
+def test_every_trainer_gives_the_same_bytes_twice_and_the_base_is_left(
+    name, base, logs, cache, tmp_path
+):
+    before = (base / "weights.safetensors").read_bytes()
+    found = [
+        _train(name, cache).train(base, logs, tmp_path / str(k), 1) / "weights.safetensors"
+        for k in range(2)
+    ]
+    weights = [path.read_bytes() for path in found]
+    assert weights[0] == weights[1]
+    assert weights[0] != before
+    assert (base / "weights.safetensors").read_bytes() == before
+    Anchor(found[0].parent)
+
+
+def test_a_policy_gradient_earns_more(base, logs, cache, tmp_path):
+    trainer = _train("policy-gradient", cache, steps=30, lr=2e-3)
+    out = trainer.train(base, logs, tmp_path / "c", 0)
+    curve = json.loads((out / "training.json").read_text())["policy-gradient"]
+    assert curve[-1]["expected_reward"] > curve[0]["expected_reward"] + 0.05
+    assert curve[-1]["kl"] > curve[0]["kl"]
+
+
+def test_scores_are_those_of_the_scorer_and_are_made_once(logs, tmp_path):
+    planner = Anchor.untrained(learn_vocabulary(logs, 0), 0)
+    cache = ScoreCache(tmp_path / "scores")
+    frames = collect(planner, grouped(logs[:3]), 40, cache)
+    assert cache.made == 3
+    row = int(np.flatnonzero((frames.scene == 1) & (frames.step == 40))[0])
+    briefs = [brief_of(logs[1])]
+    planner.reset_batch(briefs)
+    plans = planner.propose(observe([logs[1]], 40, briefs)).plans[0]
+    wanted = score_plans(prepare(logs[1], 2, 40, human_filter=False), plans, 0.1)
+    kept = frames.scores[row].astype(float) / 255.0
+    np.testing.assert_allclose(kept[:, 0], wanted.value[:, Term.NC], atol=0.003)
+    np.testing.assert_allclose(kept[:, SCORES.index("ep")], wanted.ep, atol=0.003)
+    first = wanted.evaluation.first_step[:, Term.NC]
+    assert (frames.scores[row][:, COLLISION_STEP] == np.where(first < 0, NEVER, first)).all()
+    again = ScoreCache(tmp_path / "scores")
+    same = collect(planner, grouped(logs[:3]), 40, again)
+    assert again.made == 0
+    assert np.array_equal(same.scores, frames.scores)
+    damaged = next((tmp_path / "scores").glob("*.npy"))
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    third = ScoreCache(tmp_path / "scores")
+    assert np.array_equal(collect(planner, grouped(logs[:3]), 40, third).scores, frames.scores)
+    assert third.made == 1
+
+
+def _bytes(nc=1.0, lawful=1.0, ttc=1.0, lk=1.0, hc=1.0, ep=1.0, step=NEVER):
+    value = np.array([nc, lawful, 1.0, 1.0, ttc, lk, hc, ep])
+    return np.append(np.rint(255 * value), step).astype(np.uint8)
+
+
+def test_the_reward_is_epdms_but_for_stalls_and_late_collisions():
+    rows = np.stack([
+        _bytes(ep=0.6), _bytes(ep=0.6, ttc=0.0), _bytes(nc=0.0, step=8),
+        _bytes(nc=0.0, step=32), _bytes(ep=0.0), _bytes(lawful=0.0),
+    ])[None]  # fmt: skip
+    r = reward_of(rows, Reward(delay=0.1))[0]
+    assert r[0] == pytest.approx((5 * 0.6 + 9) / 14, abs=0.002)
+    assert r[1] == pytest.approx((5 * 0.6 + 4) / 14, abs=0.002)
+    assert r[2] == pytest.approx(0.1 * 8 / 40, abs=1e-6)
+    assert r[3] == pytest.approx(0.1 * 32 / 40, abs=1e-6)
+    assert r[4] == pytest.approx(0.5 * 9 / 14, abs=0.002)  # a stall: others could drive
+    assert r[5] == 0.0
+    blocked = reward_of(np.stack([_bytes(ep=0.0), _bytes(nc=0.0, step=9)])[None], Reward())[0]
+    assert blocked[0] == pytest.approx(9 / 14, abs=0.002)  # nobody could: no stall
+
+
+def test_rollouts_are_scenarios_that_nobody_imitates(base, logs, tmp_path):
+    found = roll_out(partial(Anchor, base), logs[:3], ClosedLoop(traffic="idm"), 0)
+    assert len(found) == 3
+    for log, driven in zip(logs, found, strict=False):
+        assert driven.lineage.parent == log.hash
+        assert driven.steps == log.steps
+        assert not np.array_equal(driven.ego[driven.start + 10 :], log.ego[log.start + 10 :])
+        with pytest.raises(LeakError):
+            require_disjoint([driven], [log], "rollouts", "logs")
+    planner = Anchor(base)
+    frames = collect(planner, {"logs": logs[:3], "rollouts": found}, 40, None)
+    assert frames.expert.tolist() == (frames.group == 0).tolist()
+    with pytest.raises(TrainingError, match="nobody to imitate"):
+        Imitation(steps=1).train(base, found, tmp_path / "c", 0)
+
+
+@pytest.mark.parametrize(
+    ("cases", "options", "words"),
+    [
+        ([], {}, "nothing to train on"),
+        ({"hard": []}, {}, "'hard' is empty"),
+        ("logs", {"shares": {"hrd": 1.0}}, "shares.hrd"),
+        ("logs", {"reward": {"sped": 1.0}}, "reward.sped"),
+        ("logs", {"reward": {"safety": 2.0}}, "reward.safety"),
+        ("logs", {"steps": 0}, "steps = 0"),
+        ("logs", {"lr": float("nan")}, "lr = nan"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused(cases, options, words, base, logs, cache, tmp_path):
+    given = logs if cases == "logs" else cases
+    with pytest.raises(TrainingError, match=re.escape(words)):
+        _train("policy-gradient", cache, **options).train(base, given, tmp_path / "c", 0)
+    assert not (tmp_path / "c" / "checkpoint.json").exists()
+
+
+def test_equal_rewards_everywhere_are_refused(base, logs, cache):
+    frames = collect(Anchor(base), grouped(logs), 40, ScoreCache(cache))
+    flat = np.full_like(frames.scores, 255)
+    object.__setattr__(frames, "scores", flat)
+    with pytest.raises(TrainingError, match="does one proposal earn more"):
+        rewards_of(frames, Reward())
+
+
+def test_a_disk_that_is_full_is_said_so_and_nothing_finished_is_lost(
+    base, logs, cache, tmp_path, monkeypatch
+):
+    import os
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    kept = sorted(p.name for p in cache.glob("*.npy"))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match="No space left"):
+        _train("policy-gradient", cache).train(base, logs, tmp_path / "c", 0)
+    assert not (tmp_path / "c" / "checkpoint.json").exists()
+    assert set(kept) <= {p.name for p in cache.glob("*.npy")}
+
+
+def test_a_taken_folder_and_a_foreign_checkpoint_are_refused(base, logs, cache, tmp_path):
+    with pytest.raises(RunError, match="is there already"):
+        _train("policy-gradient", cache).train(base, logs, base, 0)
+    with pytest.raises(TrainingError, match="improves a planner"):
+        _train("policy-gradient", cache).train(None, logs, tmp_path / "c", 0)
+    with pytest.raises(DataError):
+        _train("policy-gradient", cache).train(tmp_path / "none", logs, tmp_path / "c", 0)
+
+
+def test_the_command_trains_by_name_and_refuses_leaks(base, logs, tmp_path, capsys):
+    with StoreWriter(tmp_path / "logs") as store:
+        for log in logs[:4]:
+            store.add(log)
+    words = ["train", "policy-gradient", "--checkpoint", str(base), "--seed", "3",
+             "--scenes", f"hard={tmp_path / 'logs'}", "--out", str(tmp_path / "c"),
+             "--set", "steps=2", "--set", "batch_size=8", "--set", "every=40",
+             "--set", "shares={hard=1.0}"]  # fmt: skip
+    assert main(words) == 0
+    assert (tmp_path / "c" / "checkpoint.json").exists()
+    assert list((tmp_path / "c" / "tensorboard").glob("events*"))
+    words[words.index(str(tmp_path / "c"))] = str(tmp_path / "d")
+    assert main([*words, "--against", str(tmp_path / "logs")]) == 4
+    assert "would leak" in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_network_of_ones_own_is_trained_by_the_same_trainers(logs, cache, tmp_path):
+    text = (DOCS / "post-training.md").read_text()
+    code = re.search(r"```python\n# mine\.py\n(.*?)```", text, re.DOTALL).group(1)
+    assert len([line for line in code.splitlines() if line.strip()]) < 60
+    scope: dict[str, object] = {"__name__": "mine"}
+    exec(compile(code, "mine.py", "exec"), scope)
+    mine = scope["Mine"]
+    torch.manual_seed(0)
+    first = Imitation(steps=20, lr=3e-3, logs=False).train(mine(), logs, tmp_path / "0", 0)
+    trainer = PolicyGradient(steps=60, batch_size=32, lr=3e-3, every=40, logs=False, cache=cache)
+    second = trainer.train(mine(checkpoint=first), logs, tmp_path / "1", 0)
+    curve = json.loads((second / "training.json").read_text())["policy-gradient"]
+    assert curve[-1]["expected_reward"] > curve[0]["expected_reward"] + 0.05
+    planner = mine(checkpoint=second)
+    briefs = [brief_of(s) for s in logs]
+    planner.reset_batch(briefs)
+    assert planner.plan_batch(observe(logs, 0, briefs)).poses.shape == (8, 8, 3)
