@@ -13,6 +13,10 @@ import torch
 from PIL import Image
 from roadworthy.cli import main
 from roadworthy.errors import DataError
+from roadworthy.rig import THREE_CAMERAS, Pinhole, Rig
+from roadworthy_simulators.splat import Cameras, Gaussians, render
+from roadworthy_simulators.splat.camera_view import Stage
+from roadworthy_simulators.splat.procedural.record import record_street
 from roadworthy_simulators.splat.reconstruct import (
     ActorTrack,
     Fit,
@@ -25,6 +29,7 @@ from roadworthy_simulators.splat.reconstruct import (
 from roadworthy_simulators.splat.reconstruct.checkpoint import load_fit, save_fit
 from roadworthy_simulators.splat.reconstruct.photometric import photometric_loss, psnr, ssim
 from roadworthy_simulators.splat.scenes.folder import read_scene
+from roadworthy_sources.procedural.source import Procedural
 from splat_drive import LIGHTS, drive
 
 W, H = 64, 36
@@ -162,6 +167,112 @@ def test_actors_have_their_own_gaussians_and_move(noon):
     assert (np.diff(fit.model.owner) >= 0).all()
     assert (np.abs(fit.model.deltas[0]).max(axis=1) > 0).any()
     assert not fit.model.rows["sh"][fit.model.fixed :, 1:].any()
+
+
+def test_boxes_that_are_off_are_found(noon):
+    """A van whose box drifts from 40 cm too far to the left to as far to the right."""
+    f = len(noon)
+    poses = np.column_stack(
+        [noon.centres_world[:, 0] + 9.0, np.full(f, 1.5), np.full(f, 1.1), np.zeros(f)]
+    )
+    rng = np.random.default_rng(0)
+    hull = rng.uniform(-1, 1, (4000, 3)) * (2.3, 0.9, 1.0)
+    face = rng.integers(0, 3, len(hull))
+    hull[np.arange(len(hull)), face] = (
+        np.sign(hull[np.arange(len(hull)), face]) * (np.array([2.3, 0.9, 1.0])[face])
+    )
+    paint = np.where((hull[:, 2:] > 0.2), (0.9, 0.1, 0.1), (0.1, 0.1, 0.8))
+    images = noon.images.copy()
+    for i in range(f):
+        van = Gaussians(
+            (hull + poses[i, :3]).astype(np.float32), np.tile(np.float32([1, 0, 0, 0]), (4000, 1)),
+            np.full((4000, 3), 0.06, np.float32), np.full(4000, 0.95, np.float32),
+            ((paint - 0.5) / 0.28209479)[:, None].astype(np.float32),
+        )  # fmt: skip
+        camera = Cameras(noon.viewmats[i : i + 1], noon.Ks[i : i + 1], W, H)
+        shown = render(van, camera, backend="cpu", threads=1)
+        behind = noon.images[i] / 255.0 * (1.0 - shown.alpha[0][..., None])
+        images[i] = np.round(255 * np.clip(shown.rgb[0] + behind, 0, 1)).astype(np.uint8)
+    drift = np.linspace(0.4, -0.4, f)
+    told = poses + drift[:, None] * np.array([0.0, 1.0, 0.0, 0.0])
+    actor = ActorTrack("van", "car", (4.6, 1.8, 2.0), told, np.ones(f, bool))
+    recording = replace(noon, images=images, actors=(actor,))
+    fit = Fit(recording, replace(SMALL, steps=240, exposure=False))
+    run_fit(fit)
+    moved = np.array([fit.model.delta_at(i, fit.model.deltas)[0, 1] for i in range(f)])
+    assert np.corrcoef(moved, drift)[0, 1] < -0.9
+    assert np.abs(moved + drift).mean() < 0.8 * np.abs(drift).mean()
+    still = Fit(recording, replace(SMALL, steps=240, exposure=False, refine_poses=False))
+    run_fit(still)
+    assert (
+        evaluate(fit)["held_out_views"]["actors_psnr_db"]
+        > evaluate(still)["held_out_views"]["actors_psnr_db"]
+    )
+
+
+def test_exposures_follow_their_camera_in_time(three_lights):
+    f = len(three_lights)
+    recording = replace(three_lights, camera=np.arange(f) % 2)
+    fit = Fit(recording, SMALL)
+    fit.model.exposure[:, 0, 0] = recording.times + 10.0 * recording.camera
+    for frame in np.flatnonzero(fit.test):
+        same = fit.train[
+            (recording.traversal[fit.train] == recording.traversal[frame])
+            & (recording.camera[fit.train] == recording.camera[frame])
+        ]
+        wanted = (
+            np.clip(
+                recording.times[frame], recording.times[same].min(), recording.times[same].max()
+            )
+            + 10.0 * recording.camera[frame]
+        )
+        assert fit.exposure_of(int(frame))[0, 0] == pytest.approx(wanted, abs=1e-4)
+
+
+def test_the_ground_is_found_under_the_cameras(noon, tmp_path):
+    reconstruct(noon, tmp_path / "flat", replace(SMALL, steps=5))
+    flat = read_scene(tmp_path / "flat")
+    below = flat.ground_at(noon.centres_world[:, :2])
+    assert np.abs(below).max() < 0.15  # the street's road lies at 0
+    slope = 0.1
+    turn = np.eye(4)
+    turn[:3, :3] = [
+        [np.cos(slope), 0, -np.sin(slope)],
+        [0, 1, 0],
+        [np.sin(slope), 0, np.cos(slope)],
+    ]
+    tilted = replace(
+        noon, points_world=noon.points_world @ turn[:3, :3].T,
+        viewmats=noon.viewmats @ np.linalg.inv(turn),
+    )  # fmt: skip
+    reconstruct(tilted, tmp_path / "hill", replace(SMALL, steps=5))
+    hill = read_scene(tmp_path / "hill")
+    places = tilted.centres_world[:, :2]
+    expected = np.tan(slope) * places[:, 0]
+    assert np.abs(hill.ground_at(places) - expected).max() < 0.35
+    stage = Stage(hill, hill.traversals[0].name, THREE_CAMERAS)
+    nose_up = stage._pose(places[8], 0.0)
+    assert np.arcsin(nose_up[0, 2]) == pytest.approx(slope, abs=0.06)
+
+
+def test_a_town_is_recorded_with_its_truth(tmp_path):
+    scenario = next(Procedural(seed=5, count=1, families=["curve"]).scenarios())
+    rig = Rig(
+        cameras=(Pinhole(name="front", width=48, height=27),
+                 Pinhole(name="left", width=48, height=27, yaw_deg=60.0))
+    )  # fmt: skip
+    recording, street = record_street(
+        scenario, rig, moments=3, length=10.0, lights=("noon", "evening"), points=500
+    )
+    assert len(recording) == 12
+    assert recording.camera.tolist() == [0, 1] * 6
+    assert recording.traversal.tolist() == [0] * 6 + [1] * 6
+    camera = Cameras(recording.viewmats[7:8], recording.Ks[7:8], 48, 27)
+    stage = Stage(street, "evening", rig)
+    again = stage.develop(stage.render(stage.still, camera), 0)
+    assert np.abs(again.astype(int) - recording.images[7]).max() <= 1
+    assert np.abs(recording.images[0].astype(int) - recording.images[6]).mean() > 8
+    assert len(recording.points_world) == 500
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""How good a reconstruction is: PSNR and SSIM of images that it was, and was not, made from.
+"""How good a reconstruction is: PSNR, SSIM, and LPIPS where that is at hand.
 
+Of images that it was, and was not, made from.
 A held-out view of a fitted traversal is shown in its traversal's look and mean exposure. A held-out
 traversal has neither, so there are two figures for it: `raw`, in the mean of the fitted looks, and
 `calibrated`: every second image of it serves to find how its colours follow from those that the
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy_simulators.splat.reconstruct.fit import Fit
+from roadworthy_simulators.splat.reconstruct.perceptual import lpips_at_hand
 from roadworthy_simulators.splat.reconstruct.photometric import psnr, ssim
 from roadworthy_simulators.splat.reconstruct.recording import Recording
 
@@ -65,11 +67,15 @@ def _on_actors(recording: Recording, frame: int) -> NDArray[np.bool_]:
 
 
 def _mean(pairs: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> dict[str, Any]:
-    return {
+    out: dict[str, Any] = {
         "images": len(pairs),
         "psnr_db": round(float(np.mean([psnr(a, b) for a, b in pairs])), 3),
         "ssim": round(float(np.mean([ssim(a, b) for a, b in pairs])), 4),
     }
+    lpips = lpips_at_hand()
+    if lpips is not None:
+        out["lpips"] = round(float(np.mean([lpips(a, b) for a, b in pairs])), 4)
+    return out
 
 
 def _features(fit: Fit, frame: int, looks: list[NDArray[np.float32]]) -> NDArray[np.float64]:

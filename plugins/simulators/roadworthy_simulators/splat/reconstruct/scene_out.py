@@ -91,8 +91,8 @@ def scene_of(fit: Fit) -> SplatScene:
 
 
 def _ground(fit: Fit) -> NDArray[np.float64]:
-    """[G, 3] points of the road under the cameras: what lies lowest within 3 m beside each, of the
-    recording's points or, where it has none, of the fitted Gaussians, smoothed along the way."""
+    """[G, 3] points of the road under the cameras, smoothed along the way: a plane under what lies
+    within 3 m of each, of the recording's points or, where it has none, of the fitted Gaussians."""
     rec = fit.recording
     solid = fit.model.rows["logits"][fit.model.owner == STATIC] > 0.0
     places = rec.points_world
@@ -104,14 +104,26 @@ def _ground(fit: Fit) -> NDArray[np.float64]:
     found = []
     for x, y, z in centres[apart]:
         near = ((places[:, :2] - (x, y)) ** 2).sum(axis=1) < _BESIDE**2
-        below = places[near & (places[:, 2] < z), 2]
+        below = places[near & (places[:, 2] < z)] - (x, y, 0.0)
         if len(below) >= _LEAST_POINTS:
-            found.append((x, y, float(np.quantile(below, 0.1))))
+            found.append((x, y, _floor(below)))
     ground = np.array(found).reshape(-1, 3)
     if len(ground) > 2:
         middle = [np.median(ground[max(i - 3, 0) : i + 4, 2]) for i in range(len(ground))]
         ground[:, 2] = middle
     return ground
+
+
+def _floor(points: NDArray[np.float64]) -> float:
+    """Height at x = y = 0 of the plane that nearly all points [N, 3] lie on or above: the
+    regression of their 0.02 expectile (Newey and Powell 1987)."""
+    a = np.column_stack([np.ones(len(points)), points[:, :2]])
+    weight = np.ones(len(points))
+    for _ in range(20):
+        scaled = a * weight[:, None]
+        plane = np.linalg.solve(scaled.T @ a + 1e-6 * np.eye(3), scaled.T @ points[:, 2])
+        weight = np.where(points[:, 2] > a @ plane, 0.02, 0.98)
+    return float(plane[0])
 
 
 def write_reconstruction(fit: Fit, folder: Path, figures: dict[str, Any]) -> None:
