@@ -161,7 +161,8 @@ def starting_point(planner: Any, scenarios: list[Scenario], seed: int) -> Any:
     """The planner to train, in a copy of its own."""
     if planner is None:
         try:
-            vocabulary = learn_vocabulary(scenarios, derive_seed(seed, "vocabulary"))
+            # The same for all seeds, so that they share their scores.
+            vocabulary = learn_vocabulary(scenarios, derive_seed(0, "vocabulary"))
         except ValueError as error:
             raise TrainingError(str(error), hint="Give more, or longer, scenarios.") from error
         return Anchor.untrained(vocabulary, derive_seed(seed, "weights"))

@@ -67,12 +67,11 @@ class GRPO(OfflineTrainer):
             nonlocal updates
             if updates % self.refresh == 0:
                 sampler.load_state_dict(network.state_dict())
+                sampler.to(batch["rewards"].device)
             updates += 1
             with torch.no_grad():
                 old = outputs(sampler, batch["inputs"]).logits
-                chosen = torch.multinomial(
-                    old.softmax(dim=-1), self.group, replacement=True, generator=random
-                )
+            chosen = objectives.draw(old, self.group, random)
             logits = outputs(network, batch["inputs"]).logits
             surrogate = objectives.group_relative(logits, old, batch["rewards"], chosen, self.ratio)
             kl = objectives.kl_divergence(logits, batch["reference"])

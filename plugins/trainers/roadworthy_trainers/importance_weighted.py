@@ -58,9 +58,7 @@ class ImportanceWeighted(OfflineTrainer):
 
         def loss(network: nn.Module, batch: Batch) -> Any:
             reference = batch["reference"]
-            chosen = torch.multinomial(
-                reference.softmax(dim=-1), self.group, replacement=True, generator=random
-            )
+            chosen = objectives.draw(reference, self.group, random)
             logits = outputs(network, batch["inputs"]).logits
             loss = objectives.importance_weighted(
                 logits, reference, batch["rewards"], chosen, self.most

@@ -12,6 +12,7 @@ from torch.nn import functional
 __all__ = [
     "advantage_weighted",
     "distillation",
+    "draw",
     "entropy",
     "expected_reward",
     "expectile",
@@ -21,6 +22,12 @@ __all__ = [
     "kl_divergence",
     "soft_labels",
 ]
+
+
+def draw(logits: Tensor, count: int, random: torch.Generator) -> Tensor:
+    """Proposals sampled from a policy, int64 [N, count]; drawn on the CPU, the same everywhere."""
+    p = logits.detach().softmax(dim=-1).cpu()
+    return torch.multinomial(p, count, replacement=True, generator=random).to(logits.device)
 
 
 def soft_labels(distance: Tensor, temperature: float) -> Tensor:
