@@ -274,9 +274,10 @@ def _write(
 
 
 def _changed(parent: Scenario, variant: Scenario) -> list[int]:
-    """Agents of a variant that are not, in every respect, as in its parent."""
+    """Agents of a variant that are not, in every respect, as in its parent, as far as both last."""
     before = {name: i for i, name in enumerate(parent.agents.id)}
     old, new = parent.agents, variant.agents
+    both = slice(0, min(parent.steps, variant.steps))
     found = []
     for a, name in enumerate(new.id):
         b = before.get(name)
@@ -284,8 +285,10 @@ def _changed(parent: Scenario, variant: Scenario) -> list[int]:
             b is not None
             and old.kind[b] == new.kind[a]
             and np.array_equal(old.size[b], new.size[a])
-            and np.array_equal(old.valid[b], new.valid[a])
-            and np.array_equal(old.state[b][old.valid[b]], new.state[a][new.valid[a]])
+            and np.array_equal(old.valid[b, both], new.valid[a, both])
+            and np.array_equal(
+                old.state[b, both][old.valid[b, both]], new.state[a, both][new.valid[a, both]]
+            )
         )
         if not same:
             found.append(a)

@@ -8,11 +8,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from roadworthy.geometry.boxes import boxes_intersect
+from roadworthy.geometry.boxes import boxes_intersect, segment_intersects_box
 from roadworthy.geometry.polygons import PolygonIndex, entry_contains, grid_cell
 from roadworthy.scenario import DT
 
-__all__ = ["first_contact", "onset_of", "search"]
+__all__ = ["first_contact", "onset_of", "search", "seen"]
 
 _BEHIND = math.cos(math.radians(150.0))
 _QUINTIC = 5.7735
@@ -89,6 +89,55 @@ def first_contact(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def seen(
+    drive: NDArray[np.float64],
+    car: NDArray[np.float64],
+    agents: NDArray[np.float64],
+    valid: NDArray[np.bool_],
+    half: NDArray[np.float64],
+    blocks: NDArray[np.bool_],
+    agent: int,
+) -> NDArray[np.bool_]:
+    """At which steps an agent is in view: bool [N].
+
+    There is a free line from the middle of the ego's box to the agent's centre or to one of its
+    corners, past everyone else who blocks the view.
+
+    Args:
+        drive: [N, 4]; car: [3], as in `first_contact`.
+        agents: [A, N, 5] `StateIndex`; valid: bool [A, N]; half: [A, 2].
+        blocks: bool [A], who cannot be seen through or over.
+        agent: who is looked for.
+    """
+    out = np.zeros(len(drive), np.bool_)
+    for k in range(len(drive)):
+        if not valid[agent, k]:
+            continue
+        px = drive[k, 0] + car[2] * math.cos(drive[k, 2])
+        py = drive[k, 1] + car[2] * math.sin(drive[k, 2])
+        c, s = math.cos(agents[agent, k, 2]), math.sin(agents[agent, k, 2])
+        for corner in range(5):
+            lon = 0.0 if corner == 4 else (1.0 if corner < 2 else -1.0) * half[agent, 0]
+            lat = 0.0 if corner == 4 else (1.0 if corner % 2 else -1.0) * half[agent, 1]
+            qx = agents[agent, k, 0] + lon * c - lat * s
+            qy = agents[agent, k, 1] + lon * s + lat * c
+            free = True
+            for b in range(len(agents)):
+                if b == agent or not blocks[b] or not valid[b, k]:
+                    continue
+                if segment_intersects_box(
+                    px, py, qx, qy, agents[b, k, 0], agents[b, k, 1],
+                    math.cos(agents[b, k, 2]), math.sin(agents[b, k, 2]), half[b, 0], half[b, 1],
+                ):  # fmt: skip
+                    free = False
+                    break
+            if free:
+                out[k] = True
+                break
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def onset_of(
     drive: NDArray[np.float64],
     contact: int,
@@ -96,24 +145,26 @@ def onset_of(
     track: NDArray[np.float64],
     valid: NDArray[np.bool_],
     half: NDArray[np.float64],
+    visible: NDArray[np.bool_],
     reach: int,
 ) -> int:
     """First step of the unbroken run up to `contact` at which contact can be foreseen.
 
-    Foreseen: the agent, going on from there at its velocity and heading, meets the drive within
-    `reach` steps.
+    Foreseen: the agent is in view and, going on from there at its velocity and heading, meets the
+    drive within `reach` steps.
 
     Args:
         drive: [N, 4].
         contact: step of the contact.
         car: [3], as in `first_contact`.
         track: [N, 5] the agent's states; valid: bool [N]; half: [2].
+        visible: bool [N], as `seen` says.
         reach: steps.
     """
     other = np.empty(5)
     for k in range(contact, -1, -1):
         met = False
-        if valid[k]:
+        if valid[k] and (visible[k] or k == contact):
             other[:] = track[k]
             for j in range(k, min(k + reach + 1, len(drive))):
                 other[0] = track[k, 0] + track[k, 3] * DT * (j - k)

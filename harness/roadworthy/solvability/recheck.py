@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 
 from roadworthy.rings import polygon_of
-from roadworthy.scenario import DT, AreaKind, LaneKind, RoadMap, Scenario
+from roadworthy.scenario import DT, AgentKind, AreaKind, LaneKind, RoadMap, Scenario
 from roadworthy.solvability.certificate import Certificate, Evasion, Manoeuvre
 from roadworthy.vehicle import EgoIndex, Vehicle
 
@@ -22,6 +22,7 @@ _DRIFT = 0.05
 _BASE_DRIFT = 0.15
 _KERB = 0.02
 _START = 1e-3
+_TALL_M = 1.4
 _MAX_CURVATURE = 0.25
 
 
@@ -166,9 +167,9 @@ def _boxes(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     yaw: NDArray[np.float64],
-    front: float,
-    rear: float,
-    half_width: float,
+    front: float | NDArray[np.float64],
+    rear: float | NDArray[np.float64],
+    half_width: float | NDArray[np.float64],
 ) -> NDArray[np.object_]:
     """Polygons of boxes: `front` metres before their point to `rear` behind it."""
     cos, sin = np.cos(yaw), np.sin(yaw)
@@ -223,14 +224,15 @@ def _first_contact(
 
 
 def _onset(scenario: Scenario, base: NDArray[np.float64], contact: int, agent: int) -> int:
-    """First step of the unbroken run at which the agent, going on as it does, meets the base."""
+    """First step of the unbroken run at which the agent is in view and, going on as it does, meets
+    the base."""
     boxes = _ego_boxes(base, scenario.vehicle)
     state = scenario.agents.state[agent, scenario.start :]
     valid = scenario.agents.valid[agent, scenario.start :]
     half = 0.5 * scenario.agents.size[agent, :2]
     onset = contact
     for k in range(contact, -1, -1):
-        if not valid[k]:
+        if not valid[k] or (k < contact and not _in_view(scenario, boxes[k], k, agent)):
             break
         ahead = np.arange(min(_FORESIGHT_STEPS + 1, len(base) - k))
         moved = state[k, None, :2] + state[k, None, 3:5] * DT * ahead[:, None]
@@ -240,6 +242,23 @@ def _onset(scenario: Scenario, base: NDArray[np.float64], contact: int, agent: i
             break
         onset = k
     return onset
+
+
+def _in_view(scenario: Scenario, ego: shapely.Geometry, step: int, agent: int) -> bool:
+    """Whether a line from the middle of the ego's box to the agent's centre or a corner is free of
+    vehicles of 1.4 m and more."""
+    tracks, now = scenario.agents, scenario.start + step
+    state, size = tracks.state[:, now], tracks.size
+    boxes = _boxes(
+        state[:, 0], state[:, 1], state[:, 2], 0.5 * size[:, 0], 0.5 * size[:, 0], 0.5 * size[:, 1]
+    )
+    blocks = tracks.valid[:, now] & (tracks.kind == AgentKind.VEHICLE) & (size[:, 2] >= _TALL_M)
+    blocks[agent] = False
+    eye = shapely.get_coordinates(shapely.centroid(ego))
+    ends = np.concatenate([state[agent, None, :2], shapely.get_coordinates(boxes[agent])[:4]])
+    lines = shapely.linestrings(np.stack([np.repeat(eye, len(ends), 0), ends], 1))
+    blocked = shapely.intersects(lines[:, None], boxes[blocks][None]).any(axis=1)
+    return not bool(blocked.all())
 
 
 def _off_path(states: NDArray[np.float64], base: NDArray[np.float64]) -> bool:

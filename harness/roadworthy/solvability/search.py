@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.geometry.polygons import PolygonIndex, build_polygon_index
-from roadworthy.scenario import DT, AreaKind, LaneKind, Ragged, RoadMap, Scenario
+from roadworthy.scenario import DT, AgentKind, AreaKind, LaneKind, Ragged, RoadMap, Scenario, Tracks
 from roadworthy.solvability.certificate import Certificate, Evasion, Manoeuvre
 from roadworthy.solvability.drives import drive_of
-from roadworthy.solvability.kernels import first_contact, onset_of, search
+from roadworthy.solvability.kernels import first_contact, onset_of, search, seen
 from roadworthy.solvability.limits import Limits
 from roadworthy.solvability.manoeuvres import levels, table
 
@@ -24,6 +24,7 @@ FORESIGHT_S = 4.0
 MARGIN = 0.1
 """How far the search keeps from everyone [m], so that a certificate does not hang by a hair."""
 
+_TALL_M = 1.4
 _SPACING = 0.5
 _BEYOND = 60.0
 _STRIDE = 3
@@ -45,6 +46,12 @@ def road_rings(road_map: RoadMap) -> list[NDArray[np.float64]]:
         for kind, ring in zip(road_map.lane_kind, road_map.lane_polygon, strict=True)
         if kind != LaneKind.BIKE
     ]
+
+
+def blocks_view(tracks: Tracks) -> NDArray[np.bool_]:
+    """Who cannot be seen through or over: vehicles of 1.4 m and more. Bool [A]."""
+    blocks: NDArray[np.bool_] = (tracks.kind == AgentKind.VEHICLE) & (tracks.size[:, 2] >= _TALL_M)
+    return blocks
 
 
 def solve(
@@ -82,9 +89,12 @@ def solve(
             excused=tuple(np.flatnonzero(excused).tolist()),
         )
     else:
+        visible = seen(
+            scene.base, scene.car, scene.agents, scene.valid, scene.half, scene.blocks, agent
+        )
         onset = onset_of(
             scene.base, contact, scene.car, scene.agents[agent], scene.valid[agent],
-            scene.half[agent], round(FORESIGHT_S / DT),
+            scene.half[agent], visible, round(FORESIGHT_S / DT),
         )  # fmt: skip
         needed = onset + round(reaction_s / DT)
         weakest = scene.evade(needed, onset) if needed < contact else None
@@ -133,6 +143,7 @@ class _Scene:
     valid: NDArray[np.bool_]
     half: NDArray[np.float64]
     reactive: NDArray[np.bool_]
+    blocks: NDArray[np.bool_]
     car: NDArray[np.float64]
     road: PolygonIndex
     limits: Limits
@@ -152,6 +163,7 @@ class _Scene:
             valid=np.ascontiguousarray(tracks.valid[:, now]),
             half=np.ascontiguousarray(0.5 * tracks.size[:, :2]),
             reactive=np.ascontiguousarray(tracks.reactive),
+            blocks=blocks_view(tracks),
             car=np.array([0.5 * car.length, 0.5 * car.width, car.rear_axle_to_centre]),
             road=_road(scenario.map),
             limits=limits,

@@ -9,4 +9,12 @@ from roadworthy.hookspecs import hookimpl
 
 @hookimpl
 def roadworthy_generators() -> Mapping[str, str]:
-    return {"perturb": "roadworthy_generators.perturb:Perturb"}
+    return {
+        "perturb": "roadworthy_generators.perturb:Perturb",
+        "behaviour": "roadworthy_generators.behaviour:Behaviour",
+    }
+
+
+@hookimpl
+def roadworthy_trainers() -> Mapping[str, str]:
+    return {"behaviour": "roadworthy_generators.behaviour.training:BehaviourTrainer"}

@@ -1,0 +1,315 @@
+"""The behaviour model: motion that can be driven, sampling like others', variants with lineage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from roadworthy.admission import admit
+from roadworthy.errors import DataError, SuiteError
+from roadworthy.scenario import AgentKind, Ragged, Scenario, StateIndex, Tracks
+from roadworthy.splits import root_of
+from roadworthy.variants import BOUNDS, check_variant
+from roadworthy_generators.behaviour import Behaviour
+from roadworthy_generators.behaviour.diffusion import LEVELS, alpha_bar, ddim_levels, ddim_step
+from roadworthy_generators.behaviour.examples import examples_of, future_of, pack
+from roadworthy_generators.behaviour.guidance import (
+    CollisionCourse,
+    Futures,
+    Goal,
+    Guidance,
+    SpeedLimit,
+    TargetSpeed,
+)
+from roadworthy_generators.behaviour.kinematics import (
+    ACTIONS,
+    LIMITS,
+    STEPS,
+    actions_of,
+    limits_of,
+    rollout,
+)
+from roadworthy_generators.behaviour.network import Denoiser, Scenes, Shape
+from roadworthy_generators.behaviour.sampling import GIVEN, rolled, sample
+from roadworthy_generators.behaviour.scene import bodies_of, tokens_of
+from roadworthy_generators.behaviour.training import Behaviours, scenes_in, train
+from roadworthy_generators.behaviour.weights import DEFAULT, Card, load_model, save_model
+from roadworthy_sources.towns import Towns
+
+KINDS = tuple(LIMITS)
+
+
+@cache
+def parents() -> tuple[Scenario, ...]:
+    scenes = Towns(seed=5, count=4, split="validation", towns=3).scenarios()
+    return tuple(scene for scene in scenes if isinstance(scene, Scenario))
+
+
+@cache
+def model() -> Behaviour:
+    return Behaviour(draws=6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**31), kind=st.sampled_from(KINDS), speed=st.floats(0.0, 20.0),
+    size=st.floats(0.1, 30.0),
+)  # fmt: skip
+def test_whatever_the_actions_the_motion_can_be_driven(
+    seed: int, kind: AgentKind, speed: float, size: float
+) -> None:
+    draws = np.random.default_rng(seed)
+    actions = torch.from_numpy(draws.normal(0.0, size, (ACTIONS, 2))).double()
+    limits, _ = limits_of(np.array([kind], np.int8))
+    states = rollout(
+        actions.float(), torch.zeros(3), torch.tensor(speed), torch.from_numpy(limits[0])
+    ).double()
+    v, yaw = states[:, 3], states[:, 2]
+    bounds = BOUNDS[kind]
+    assert v.min() >= 0.0
+    assert (v.diff() / 0.1).abs().max() <= bounds.along + 1e-3
+    rate = yaw.diff() / 0.1
+    assert rate.abs().max() <= bounds.yaw_rate + 1e-3
+    assert (rate * 0.5 * (v[1:] + v[:-1])).abs().max() <= bounds.across + 1e-3
+
+
+def test_actions_of_a_motion_give_the_motion_again() -> None:
+    scene = parents()[0]
+    body = bodies_of(scene, scene.start)
+    future, known = future_of(scene, body, scene.start)
+    cars = np.flatnonzero(known.all(1) & ~body.still & (body.kind == AgentKind.VEHICLE))
+    limits, _ = limits_of(body.kind[cars])
+    actions = actions_of(future[cars, :, 2], future[cars, :, 3])
+    made = rollout(
+        torch.from_numpy(actions).double(), torch.from_numpy(future[cars, 0, :3]),
+        torch.from_numpy(future[cars, 0, 3]), torch.from_numpy(limits).double() * 10.0,
+    ).numpy()  # fmt: skip
+    off = np.hypot(*np.moveaxis(made[..., :2] - future[cars, :, :2], -1, 0))
+    assert len(cars) >= 2
+    assert off.max() < 0.6
+
+
+def test_ddim_steps_are_those_of_diffusers() -> None:
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.DDIMScheduler(
+        num_train_timesteps=LEVELS, beta_schedule="squaredcos_cap_v2", prediction_type="sample",
+        clip_sample=False, timestep_spacing="trailing", set_alpha_to_one=True,
+    )  # fmt: skip
+    assert torch.allclose(theirs.alphas_cumprod, alpha_bar(torch.arange(LEVELS)), atol=1e-6)
+    steps = 8
+    theirs.set_timesteps(steps)
+    levels = ddim_levels(LEVELS - 1, steps)
+    assert theirs.timesteps.tolist() == levels[:-1]
+    ours = other = torch.randn(5, 48, generator=torch.Generator().manual_seed(0))
+    for k in range(steps):
+        clean = torch.tanh(ours) * 0.7
+        other = theirs.step(clean, levels[k], other, eta=0.0).prev_sample
+        ours = ddim_step(ours, clean, torch.full((5,), levels[k]), torch.full((5,), levels[k + 1]))
+        assert torch.allclose(ours, other, atol=1e-4)
+    assert torch.allclose(ours, clean, atol=1e-4)
+
+
+def _scenes(scene: Scenario) -> tuple[Scenes, torch.Tensor, torch.Tensor]:
+    made = examples_of(scene, [scene.start])
+    batch = {name: torch.from_numpy(value) for name, value in vars(made).items()}
+    return scenes_in(batch), batch["actions"].float(), batch["still"] | ~batch["there"]
+
+
+def test_given_agents_keep_their_actions_and_others_come_out_as_one_scene() -> None:
+    network = load_model().network
+    scenes, actions, fixed = _scenes(parents()[0])
+    level = torch.where(fixed, GIVEN, LEVELS - 1)
+    level[:, :2] = GIVEN
+    noise = torch.randn(actions.shape, generator=torch.Generator().manual_seed(1))
+    half = torch.ones(*level.shape, 2)
+    with torch.no_grad():
+        made = sample(network, network.context(scenes), actions, level, half, steps=5, noise=noise)
+    assert torch.equal(made[level == GIVEN], actions[level == GIVEN])
+    assert not torch.allclose(made[level != GIVEN], actions[level != GIVEN])
+    states = rolled(made, scenes)
+    assert states.isfinite().all()
+
+
+def test_guidance_lowers_what_it_is_asked_to_and_terms_compose() -> None:
+    scenes, actions, _ = _scenes(parents()[0])
+    agent = torch.tensor([int(scenes.speed[0, 1:].argmax()) + 1])
+    point = rolled(actions, scenes)[0, agent, -1, :2] + 3.0
+    half = torch.ones(1, actions.shape[1], 2)
+    free = torch.zeros(actions.shape[:2], dtype=torch.bool)
+    free[0, agent] = True
+    terms = (
+        Goal(agent, point), TargetSpeed(agent, torch.tensor([3.0])),
+        SpeedLimit(agent, torch.tensor([2.0])),
+        CollisionCourse(agent, torch.tensor([30]), torch.zeros(1, 2)),
+    )  # fmt: skip
+
+    def cost(of: torch.Tensor, guidance: Guidance) -> float:
+        states = rolled(of, scenes)
+        return float(guidance.cost(Futures(states, of, actions, half, scenes.there, free)))
+
+    for chosen in [(t,) for t in terms] + [(terms[0], terms[2])]:
+        guidance = Guidance(tuple((1.0, t) for t in chosen), steps=6)
+        steered = guidance.steered(actions, scenes, half, free)
+        assert cost(steered, guidance) < cost(actions, guidance)
+        assert torch.equal(steered[~free], actions[~free])
+        assert cost(actions, guidance) == pytest.approx(
+            sum(cost(actions, Guidance(((1.0, t),))) for t in chosen), rel=1e-5
+        )
+    still = Guidance(((1.0, terms[0]),), strength=0.0).steered(actions, scenes, half, free)
+    assert torch.equal(still, actions)
+
+
+def test_variants_are_fit_to_be_driven_and_can_be_made_again() -> None:
+    made = 0
+    for parent in parents():
+        variants = list(model().generate(parent, 3, np.random.default_rng(4)))
+        twice = list(model().generate(parent, 3, np.random.default_rng(4)))
+        assert [v.hash for v in variants] == [v.hash for v in twice]
+        for variant in variants:
+            made += 1
+            assert check_variant(parent, variant) == ()
+            assert variant.map.hash == parent.map.hash
+            assert root_of(variant) == parent.hash
+            assert variant.horizon == STEPS
+            assert variant.lineage is not None
+            told = variant.lineage.parameters
+            adversary = variant.agents.id.index(told["adversary"])
+            assert not variant.agents.reactive[adversary]
+            assert 0.0 <= told["percentile"] <= 99.9
+        if variants:
+            assert model().again(parent, variants[-1]).hash == variants[-1].hash
+    assert made >= 4
+
+
+def test_a_scene_without_agents_and_one_with_200_are_varied() -> None:
+    scene = parents()[0]
+    none = np.zeros(0, np.int64)
+    old = scene.agents
+    empty = admit(replace(scene, agents=_some(old, none)))
+    many = _some(old, np.arange(200) % len(old))
+    far = many.state.copy()
+    far[len(old) :, :, StateIndex.X] += 500.0 + 20.0 * np.arange(200 - len(old))[:, None]
+    crowd = admit(replace(scene, agents=replace(many, state=far)))
+    for parent in (empty, crowd):
+        assert len(model().drafts(parent, 3)) > 0
+
+
+def _some(tracks: Tracks, rows: np.ndarray) -> Tracks:
+    return Tracks(
+        tuple(f"{tracks.id[i]}-{k}" for k, i in enumerate(rows)), tracks.kind[rows],
+        tracks.size[rows], tracks.state[rows], tracks.valid[rows], tracks.reactive[rows],
+    )  # fmt: skip
+
+
+def test_scenes_that_cannot_be_varied_are_refused_with_the_reason() -> None:
+    scene = parents()[0]
+    now, tracks = scene.start, scene.agents
+    state = tracks.state.copy()
+    row = int(np.flatnonzero(tracks.valid[:, now])[0])
+    state[row, now, :2] = scene.ego[now, :2]
+    bare = replace(
+        scene.map, lane_id=(), lane_centreline=Ragged.of([], 3), lane_polygon=Ragged.of([], 2)
+    )
+    short = now + 20
+    cases = {
+        "overlaps": replace(scene, agents=replace(tracks, state=state)),
+        "no lanes": replace(scene, map=bare),
+        "steps to go": replace(
+            scene, ego=scene.ego[:short],
+            agents=replace(tracks, state=tracks.state[:, :short], valid=tracks.valid[:, :short]),
+        ),
+    }  # fmt: skip
+    for words, one in cases.items():
+        with pytest.raises(DataError, match=words):
+            model().drafts(one, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"kinds": ["cut_inn"]}, "cut_in"), ({"kinds": []}, "no kinds"),
+        ({"severity": 1.2}, "severity"), ({"strength": float("nan")}, "strength"),
+        ({"draws": 0}, "draws"), ({"steps": 0}, "steps"), ({"realism": 10}, "realism"),
+    ],
+)  # fmt: skip
+def test_options_out_of_range_are_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(SuiteError, match=words):
+        Behaviour(**options)  # type: ignore[arg-type]
+
+
+def test_models_that_are_not_ours_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(DataError, match="cannot be read"):
+        load_model(path)
+    small = Shape(width=16, layers=1, heads=2, edge=4)
+    save_model(path, Denoiser(small), Card(shape={}))
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert load_model(path).card.shape["width"] == 16
+
+    def with_card(**changes: object) -> None:
+        path.with_suffix(".json").write_text(json.dumps(card | changes))
+
+    for changes, words in (
+        ({"format": 99}, "format 99"), ({"shape": card["shape"] | {"width": 32}}, "do not fit"),
+        ({"shape": {"depth": 1}}, "do not fit"),
+        ({"shape": card["shape"] | {"heads": 3}}, "no network"),
+        ({"sha256": "0" * 64}, "other hash"), ({"surprises": {}}, "surprises"),
+    ):  # fmt: skip
+        with_card(**changes)
+        with pytest.raises(DataError, match=words):
+            load_model(path)
+    with_card()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 0xFF
+    path.write_bytes(bytes(data))
+    with pytest.raises(DataError, match="other hash"):
+        load_model(path)
+
+
+def test_the_bundled_model_is_small_and_says_where_it_comes_from() -> None:
+    card = load_model().card
+    assert DEFAULT.stat().st_size < 4 * 2**20
+    assert set(card.data["sources"]) == {"towns"}
+    assert card.command.startswith("roadworthy")
+    assert card.training["seed"] >= 0
+    assert set(card.surprise) >= {"vehicle", "pedestrian"}
+
+
+def test_a_tiny_model_learns_and_does_so_the_same_way_twice(tmp_path: Path) -> None:
+    shape = Shape(width=32, layers=1, heads=2, edge=8)
+    scenes = parents()[:2]
+    paths = [
+        train(scenes, tmp_path / name, 7, shape=shape, steps=40, batch=4, moments=4)
+        for name in ("a", "b")
+    ]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    made = pack(scenes, 4, 7)
+    batch = {name: torch.from_numpy(value) for name, value in vars(made).items()}
+    level = torch.full(batch["there"].shape, 500)
+    noise = torch.randn(batch["actions"].shape, generator=torch.Generator().manual_seed(2))
+    torch.manual_seed(0)
+    module = Behaviours(shape, 1)
+    with torch.no_grad():
+        before = float(module.loss(batch, level, noise))
+        module.network = load_model(paths[0]).network
+        after = float(module.loss(batch, level, noise))
+    assert after < 0.6 * before
+
+
+def test_tokens_need_lanes_and_a_past() -> None:
+    scene = parents()[0]
+    with pytest.raises(DataError, match="past"):
+        bodies_of(scene, 3)
+    body = bodies_of(scene, scene.start)
+    bare = replace(
+        scene.map, lane_id=(), lane_centreline=Ragged.of([], 3), lane_polygon=Ragged.of([], 2)
+    )
+    with pytest.raises(DataError, match="no lanes"):
+        tokens_of(replace(scene, map=bare), body, scene.start)
