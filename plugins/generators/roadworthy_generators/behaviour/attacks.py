@@ -19,7 +19,7 @@ from roadworthy_generators.behaviour.kinematics import STEPS
 from roadworthy_generators.behaviour.roads import Path, Roads, roads_of
 from roadworthy_generators.behaviour.scene import HISTORY_STEPS, Body
 
-__all__ = ["KINDS", "Attack", "Newcomer", "Stage", "occasions"]
+__all__ = ["KINDS", "Attack", "Newcomer", "Stage", "needed_s", "occasions"]
 
 Array = NDArray[np.float64]
 
@@ -112,9 +112,10 @@ class Stage:
         return late + self.uniform(-0.2, 0.2)
 
     def moments(self) -> NDArray[np.int64]:
-        """Steps at which the ego drives."""
+        """Steps at which the ego drives, and before which there is time to react and to stop."""
         steps = np.arange(_SOONEST, _LATEST)
-        return steps[self.drive[steps, 3] > _SLOWEST_EGO]
+        speed = self.drive[steps, 3]
+        return steps[(speed > _SLOWEST_EGO) & (steps * DT > needed_s(speed))]
 
     def fits(self, states: Array, kind: AgentKind, size: tuple[float, float, float]) -> bool:
         """Whether a newcomer keeps off everyone for a second and a half, off what stands for all
@@ -161,6 +162,11 @@ class Stage:
         return path, walked + float(np.hypot(*(xy[0] - behind[0])))
 
 
+def needed_s(speed: Array | float) -> Any:
+    """How long who drives at a speed must see it coming, to react after a second and stop [s]."""
+    return 1.4 + np.asarray(speed) / _STOPS_MPS2
+
+
 def _timed(path: Path, station: Array, left: Array | float = 0.0) -> Array:
     """States [N, 4] at 10 Hz of someone at those stations; yaw and speed by their motion."""
     pose = path.at(station, left)
@@ -196,11 +202,10 @@ _TIMES = np.arange(-PAST, STEPS + 1) * DT
 
 def _crossing(stage: Stage) -> Iterator[Attack]:
     """Someone crosses the ego's way in a junction, and ought to have waited."""
-    found = [c for c in stage.roads.crossings(stage.drive) if _SOONEST <= c.step < _LATEST]
+    moments = set(stage.moments().tolist())
+    found = [c for c in stage.roads.crossings(stage.drive) if c.step in moments]
     stage.rng.shuffle(found)  # type: ignore[arg-type]
     for crossing in found:
-        if stage.drive[crossing.step, 3] < _SLOWEST_EGO:
-            continue
         way = stage.roads.way(crossing.lane, 90.0, 60.0, stage.pick)
         line = stage.roads.map.lane_centreline[crossing.lane]
         meets = float(way.locate(line[crossing.point, None, :2])[0][0])
@@ -338,17 +343,18 @@ def _out_of_cover(
         The step at which the ego's front is there, the station of the walk, and the pace, or None.
     """
     back = np.linspace(0.1, 5.0, 50)
+    moments = set(stage.moments().tolist())
     pace = stage.uniform(0.9, 1.5)
     for gap in (0.8, 1.6, 2.4, 3.2, 4.0, 5.0, 6.0):
         line = end + gap
         at = int(np.searchsorted(along + stage.front, line))
-        if not _SOONEST <= at < _LATEST or stage.drive[at, 3] < _SLOWEST_EGO:
+        if at not in moments:
             return None
         speed = float(stage.drive[at, 3])
         far = speed * back + stage.front
         seen = 0.7 + pace * back < corner * far / np.maximum(far - gap, 0.1)
         in_view = back[-1] if seen.all() else back[int(seen.argmin())]
-        if in_view > 1.35 + speed / _STOPS_MPS2:
+        if in_view > needed_s(speed):
             return at, line, pace
     return None
 
@@ -362,9 +368,9 @@ def _walk(
     if pace is None:
         pace = stage.uniform(2.2, 3.2) if rides else stage.uniform(1.1, 2.0)
     # In the open long enough for a driver who reacts after a second to come to a stand.
-    begin = max(begin, pace * (1.9 + stage.drive[at, 3] / _STOPS_MPS2))
+    begin = max(begin, pace * (0.9 + float(needed_s(max(stage.drive[at, 3], stage.drive[0, 3])))))
     # It has just stepped into the ego's way as the ego's front gets there.
-    after = at * DT + 0.5 * stage.miss() + stage.uniform(0.5, 0.9) / pace
+    after = at * DT + 0.5 * stage.miss() + stage.uniform(0.1, 0.6) / pace
     t = np.maximum(_TIMES - (after - begin / pace - 0.5), 0.0)
     gone = pace * np.where(t < 1.0, 0.5 * t**2, t - 0.5)
     yaw = pose[2] - side * 0.5 * np.pi + stage.uniform(-0.2, 0.2)
@@ -376,7 +382,7 @@ def _walk(
     who = Newcomer(AgentKind.BICYCLE if rides else AgentKind.PEDESTRIAN, size, states)
     if stage.fits(states, who.kind, size):
         yield Attack(
-            kind, -1, (who, *with_them), states[PAST:], at, pace, 0.12,
+            kind, -1, (who, *with_them), states[PAST:], at, pace, 0.06,
             {"pace_mps": pace, "after_s": after, "cover": "put in" if with_them else kind},
         )  # fmt: skip
 
@@ -471,7 +477,7 @@ def _hard_brake(stage: Stage) -> Iterator[Attack]:
 
 def _bearable(brake: float, speed: float, leader: float, gap: float) -> float:
     """At most so hard that who is `gap` behind at `speed` and brakes a second later can stop."""
-    needs = 1.8 * speed + speed**2 / 14.0 - gap
+    needs = 2.0 * speed + speed**2 / 13.0 - gap
     return min(brake, leader**2 / (2.0 * needs)) if needs > 0.0 else brake
 
 

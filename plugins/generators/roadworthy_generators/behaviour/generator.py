@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from roadworthy.admission import admit
 from roadworthy.errors import DataError, ScenarioError, SuiteError, did_you_mean
 from roadworthy.scenario import (
+    DT,
     STATE_SIZE,
     AgentKind,
     Lineage,
@@ -27,7 +28,7 @@ from roadworthy.splits import root_of
 from roadworthy.variants import check_variant
 
 from roadworthy_generators.behaviour.aim import drive_with
-from roadworthy_generators.behaviour.attacks import KINDS, PAST, Attack, Stage, occasions
+from roadworthy_generators.behaviour.attacks import KINDS, PAST, Attack, Stage, needed_s, occasions
 from roadworthy_generators.behaviour.examples import future_of
 from roadworthy_generators.behaviour.guidance import (
     CollisionCourse,
@@ -360,13 +361,16 @@ class _Batch:
             np.array([a.path[a.at, :2] - stage.drive[a.at, :2] for a in self.attacks]),
             device=device,
         ).float()  # fmt: skip
+        lead = torch.tensor(
+            [int(needed_s(float(stage.drive[a.at, 3])) / DT) for a in self.attacks], device=device
+        )
         wish = torch.tensor([1.15 * a.wish for a in self.attacks], device=device)
         depth, origin = stage.roads.depth(self.origin, _REACH_M, _CELL_M)
         first = origin - self.origin
         vehicle = torch.from_numpy(self.kind == AgentKind.VEHICLE).to(device)
         return (
             (1.0, CollisionCourse(agent, at, aside)),
-            (0.3 * stage.severity, TimeToCollision(agent, at)),
+            (stage.severity, TimeToCollision(agent, at, lead, aside)),
             (2.0, NoOverlap(agent)),
             (
                 1.0,

@@ -80,21 +80,25 @@ class CollisionCourse:
 
 @dataclass(frozen=True, eq=False)
 class TimeToCollision:
-    """`lead` steps before step `at` [B], going on at its velocity `agent` [B] would meet the ego:
-    a hazard that can be foreseen."""
+    """From `lead` [B] steps before step `at` [B] on, going on at its velocity `agent` [B] would
+    come within a metre of being `offset` [B, 2] from the ego's centre at `at`: a hazard that can
+    be foreseen."""
 
     agent: Tensor
     at: Tensor
-    lead: int = 15
+    lead: Tensor
+    offset: Tensor
 
     def __call__(self, futures: Futures) -> Tensor:
-        ego, other = futures.states[:, 0], _rows(futures.states, self.agent)
-        begin = (self.at - self.lead).clamp(min=0)
-        now = _steps(other, begin)
-        ahead = (self.at - begin) * DT * now[:, 3]
-        x, y = now[:, 0] + ahead * now[:, 2].cos(), now[:, 1] + ahead * now[:, 2].sin()
-        then = _steps(ego, self.at)
-        return (torch.hypot(x - then[:, 0], y - then[:, 1]) - 2.0).clamp(min=0.0) / 6.0
+        meets = _steps(futures.states[:, 0], self.at)[:, :2] + self.offset
+        other = _rows(futures.states, self.agent)
+        steps = torch.arange(other.shape[1], device=other.device)
+        left = (self.at[:, None] - steps) * DT
+        x = other[..., 0] + left * other[..., 3] * other[..., 2].cos() - meets[:, 0, None]
+        y = other[..., 1] + left * other[..., 3] * other[..., 2].sin() - meets[:, 1, None]
+        use = (steps <= self.at[:, None]) & (steps >= (self.at - self.lead)[:, None])
+        far = ((x.square() + y.square() + 1e-4).sqrt() - 1.0).clamp(min=0.0)
+        return (far * use).sum(1) / use.sum(1).clamp(min=1) / 2.0
 
 
 @dataclass(frozen=True, eq=False)
