@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import IntEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -332,22 +332,37 @@ def content_hash(value: Any, skip: tuple[str, ...] = ()) -> str:
     return digest.hexdigest()
 
 
+_encode = json.JSONEncoder(sort_keys=True).encode
+
+
+@cache
+def _names(kind: type) -> tuple[tuple[str, bytes], ...] | None:
+    """The fields of a dataclass, each with what is hashed before it; None for another type."""
+    if not is_dataclass(kind):
+        return None
+    return tuple((f.name, f"f{f.name}".encode()) for f in fields(kind))
+
+
 def _feed(digest: Any, value: Any, skip: tuple[str, ...] = ()) -> None:
     if isinstance(value, np.ndarray):
         array = np.ascontiguousarray(value)
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(f"a{array.dtype.str}{array.shape}".encode())
-        digest.update(array.tobytes())
-    elif is_dataclass(value) and not isinstance(value, type):
+        if array.size:
+            digest.update(array.reshape(-1).view(np.uint8))
+    elif names := _names(type(value)):
         digest.update(f"d{type(value).__name__}".encode())
-        for f in fields(value):
-            if f.name not in skip:
-                part = getattr(value, f.name)
-                digest.update(f"f{f.name}".encode())
+        for name, word in names:
+            if name not in skip:
+                part = getattr(value, name)
+                digest.update(word)
                 _feed(digest, part.hash if isinstance(part, RoadMap) else part)
     elif isinstance(value, (tuple, list)):
         digest.update(f"t{len(value)}".encode())
+        if all(type(item) is str for item in value):
+            digest.update("".join(f"j{_encode(item)}" for item in value).encode())
+            return
         for item in value:
             _feed(digest, item)
     else:
-        digest.update(f"j{json.dumps(value, sort_keys=True)}".encode())
+        digest.update(f"j{_encode(value)}".encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,8 @@ def admit_map(road_map: Any, report: Report) -> AdmittedMap:
     if entry is None:
         own = Report(report.scenario)
         fresh, lane_now = _admit(road_map, own)
+        if _is_frozen(road_map) and road_map.hash == fresh.hash:
+            fresh = road_map
         surface = _surface(fresh)
         entry = _Entry(fresh, lane_now, tuple(own.repairs), surface)
         _seen[road_map] = entry
@@ -72,6 +74,15 @@ def admit_map(road_map: Any, report: Report) -> AdmittedMap:
     for sentence in entry.repairs:
         report.note(sentence)
     return AdmittedMap(entry.map or road_map, entry.lane_now, entry.repairs, entry.surface)
+
+
+def _is_frozen(road_map: RoadMap) -> bool:
+    """Whether no array of a map can be written to."""
+    arrays: list[Any] = []
+    for field in fields(road_map):
+        part = getattr(road_map, field.name)
+        arrays += [part.values, part.offsets] if isinstance(part, Ragged) else [part]
+    return not any(isinstance(a, np.ndarray) and a.flags.writeable for a in arrays)
 
 
 def _surface(road_map: RoadMap) -> shapely.STRtree:

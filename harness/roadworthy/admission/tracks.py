@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from roadworthy.admission.checks import FARTHEST, Report, frozen_copy
@@ -42,6 +43,12 @@ def admit_tracks(tracks: Any, steps: int, report: Report) -> Tracks:
         raise report.error(
             "agents.kind", at, int(kind[at]), f"Kinds are 0 to {max(AgentKind):d} (AgentKind)."
         )
+    plain = _plain(size, state, valid)
+    given = (tracks.kind, tracks.size, tracks.state, tracks.valid, tracks.reactive)
+    if plain.all():
+        kept = (kind, size, state, valid, reactive)
+        same = all(now is before for now, before in zip(kept, given, strict=True))
+        return tracks if same else Tracks(tracks.id, *kept)
     known = (np.abs(state) < FARTHEST).all(axis=2)
     for a in np.flatnonzero((valid & ~known).any(axis=1)):
         lost = int((valid[a] & ~known[a]).sum())
@@ -51,7 +58,11 @@ def admit_tracks(tracks: Any, steps: int, report: Report) -> Tracks:
         state = np.where(known[..., None], state, 0.0)
         valid = valid & known
     keep = np.array(
-        [_is_object(tracks.id[a], size[a], state[a], valid[a], report) for a in range(count)], bool
+        [
+            plain[a] or _is_object(tracks.id[a], size[a], state[a], valid[a], report)
+            for a in range(count)
+        ],
+        bool,
     )
     if keep.all() and not state.flags.writeable and not valid.flags.writeable:
         return Tracks(tracks.id, kind, size, state, valid, reactive)
@@ -73,6 +84,42 @@ def _check_ids(ids: Any, report: Report) -> int:
                 "agents.id", i, repr(name), f"Agent {first[name]} has that id too: make it unique."
             )
     return len(ids)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _plain(
+    size: NDArray[np.float64], state: NDArray[np.float64], valid: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which tracks are fit as they are: bool [A]. Of the others `_is_object` says what is wrong.
+
+    Args:
+        size: [A, 3] [m].
+        state: [A, T, 5] `StateIndex`.
+        valid: bool [A, T].
+    """
+    out = np.empty(len(size), np.bool_)
+    speed, jitter, step = _MAX_SPEED * (1.0 - 1e-9), _JITTER * (1.0 - 1e-9), _MAX_SPEED * DT
+    for a in range(len(size)):
+        good, last = True, -1
+        for k in range(3):
+            good = good and 0.0 < size[a, k] <= MAX_LENGTH
+        for t in range(state.shape[1]):
+            for k in range(state.shape[2]):
+                good = good and abs(state[a, t, k]) < FARTHEST
+            if not good:
+                break
+            if not valid[a, t]:
+                continue
+            vx, vy = state[a, t, 3], state[a, t, 4]
+            good = vx * vx + vy * vy <= speed * speed
+            if last >= 0:
+                dx = state[a, t, 0] - state[a, last, 0]
+                dy = state[a, t, 1] - state[a, last, 1]
+                far = step * (t - last) * (1.0 - 1e-9) + jitter
+                good = good and dx * dx + dy * dy <= far * far
+            last = t
+        out[a] = good and last >= 0
+    return out
 
 
 def _is_object(
