@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import signal
 import sys
 import traceback
 import warnings
@@ -19,7 +20,7 @@ from typing import TextIO
 import click
 
 from roadworthy import __version__, commands
-from roadworthy.errors import RoadworthyError, did_you_mean
+from roadworthy.errors import RoadworthyError, RunStopped, did_you_mean
 from roadworthy.exit_codes import ExitCode
 
 __all__ = ["cli", "main"]
@@ -70,13 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         error.show()
         return ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing any more
         click.echo("interrupted", err=True)
         return ExitCode.INTERRUPTED
     except RoadworthyError as error:
         click.echo(f"error: {error.message}", err=True)
         if error.hint:
             click.echo(f"  {error.hint}", err=True)
-        return ExitCode.USAGE
+        return ExitCode.INTERRUPTED if isinstance(error, RunStopped) else ExitCode.USAGE
     except (BrokenPipeError, SystemExit) as error:
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise

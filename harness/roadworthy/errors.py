@@ -17,6 +17,7 @@ __all__ = [
     "PluginError",
     "RoadworthyError",
     "RunError",
+    "RunStopped",
     "ScenarioError",
     "SimulatorError",
     "SuiteError",
@@ -54,6 +55,11 @@ class ScenarioError(DataError):
 
 class RunError(RoadworthyError):
     """A run directory cannot be used: damaged, of another suite, or in use."""
+
+
+class RunStopped(RunError):
+    """A run that had begun cannot go on, for want of disk space or the like; finished cases are
+    kept, and `roadworthy resume` goes on from there."""
 
 
 class SimulatorError(RoadworthyError):

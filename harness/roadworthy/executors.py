@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import ctypes
 import functools
 import multiprocessing
 import multiprocessing.connection
@@ -24,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from roadworthy import compiled, references  # noqa: F401 (`compiled` mends numba's cache)
+from roadworthy.devices import visible_gpus
 from roadworthy.errors import RoadworthyError, RunError
 from roadworthy.evaluate import Judged, evaluate, failed_record
 from roadworthy.host import PlannerHost
@@ -33,8 +36,9 @@ from roadworthy.plugins import FactorySpec
 from roadworthy.replay import save_replay
 from roadworthy.rollout import Case, CaseError, Status
 from roadworthy.store import CaseRecord
+from roadworthy.suite import Resources
 
-__all__ = ["Confined", "Setup", "Task", "run_inline", "run_processes"]
+__all__ = ["Bench", "Confined", "Setup", "Task", "run_inline", "run_processes", "singles"]
 
 _GIB = 1 << 30
 
@@ -46,6 +50,7 @@ class Setup:
     Attributes:
         simulator, metrics, planners: how to make them; planners by label.
         plan_time_limit_s, memory_limit_gb: limits, see `roadworthy.suite.RunConfig`.
+        resources: by label, what a planner needs if not the default.
         rollouts: the run directory to keep replays in, or None.
         confined: by label, planners that run isolated.
     """
@@ -57,6 +62,11 @@ class Setup:
     memory_limit_gb: float
     rollouts: Path | None
     confined: dict[str, Confined] = field(default_factory=dict)
+    resources: dict[str, Resources] = field(default_factory=dict)
+
+    def memory_of(self, planner: str) -> float:
+        """Memory limit of a worker while it carries that planner [GiB]."""
+        return self.resources.get(planner, Resources()).memory_gb or self.memory_limit_gb
 
 
 @dataclass(frozen=True)
@@ -69,15 +79,19 @@ class Confined:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One batch for one planner: `indexes` are the cases' positions in the suite."""
+    """One batch for one planner: `indexes` are the cases' positions in the suite.
+
+    `again` says that its one case has killed a worker before.
+    """
 
     planner: str
     indexes: tuple[int, ...]
     cases: tuple[Case, ...]
+    again: bool = False
 
 
 @dataclass
-class _Bench:
+class Bench:
     """A place of work: simulator and metrics made once, planners per batch."""
 
     setup: Setup
@@ -92,14 +106,16 @@ class _Bench:
     def metrics(self) -> list[Any]:
         return [spec.build() for spec in self.setup.metrics]
 
-    def work(self, task: Task) -> list[CaseRecord]:
+    def work(self, task: Task, rollouts: Path | None = None) -> list[CaseRecord]:
+        """Drive and judge a batch; replays go to `rollouts`, or where the setup says."""
         host = self.host(task.planner)
         judged = evaluate(
             task.planner, task.indexes, task.cases, host, self.simulator, self.metrics
         )
-        if self.setup.rollouts is not None:
+        folder = rollouts or self.setup.rollouts
+        if folder is not None:
             for one in judged:
-                _keep(self.setup.rollouts, task.planner, one)
+                _keep(folder, task.planner, one)
         return [one.record for one in judged]
 
     def host(self, planner: str) -> PlannerHost:
@@ -122,7 +138,7 @@ class _Bench:
 
 def run_inline(tasks: Iterable[Task], setup: Setup) -> Iterator[list[CaseRecord]]:
     """Compute every task in this process."""
-    bench = _Bench(setup)
+    bench = Bench(setup)
     try:
         for task in tasks:
             yield bench.work(task)
@@ -139,6 +155,8 @@ def run_processes(tasks: Iterable[Task], setup: Setup, workers: int) -> Iterator
     queue: collections.deque[Task] = collections.deque()
     source = iter(tasks)
     crew: list[_Worker] = []
+    devices = visible_gpus()
+    hired = 0
 
     def next_task() -> Task | None:
         return queue.popleft() if queue else next(source, None)
@@ -146,12 +164,18 @@ def run_processes(tasks: Iterable[Task], setup: Setup, workers: int) -> Iterator
     try:
         while True:
             while len(crew) < workers and (task := next_task()) is not None:
-                crew.append(_Worker(setup, task))
+                crew.append(_Worker(setup, task, _share(devices, hired, workers)))
+                hired += 1
             if not crew:
                 return
+            if len(queue) < workers and (task := next(source, None)) is not None:
+                queue.append(task)  # so that nobody has to wait for it
+                timeout = 0.0
+            else:
+                timeout = 0.25
             multiprocessing.connection.wait(
                 [thing for worker in crew for thing in (worker.pipe, worker.process.sentinel)],
-                timeout=0.25,
+                timeout=timeout,
             )
             for worker in list(crew):
                 outcome = worker.poll()
@@ -159,44 +183,71 @@ def run_processes(tasks: Iterable[Task], setup: Setup, workers: int) -> Iterator
                     continue
                 if isinstance(outcome, CaseError):
                     crew.remove(worker)
-                    task = worker.task
-                    if len(task.cases) > 1:
-                        queue.extendleft(reversed(_singles(task)))
+                    lost = worker.task
+                    innocent = outcome.status is not Status.TIMEOUT and not lost.again
+                    if len(lost.cases) > 1 or innocent:
+                        queue.extendleft(reversed(singles(lost)))
                         continue
-                    yield [failed_record(task.planner, task.indexes[0], task.cases[0], outcome)]
+                    yield [failed_record(lost.planner, lost.indexes[0], lost.cases[0], outcome)]
                     continue
-                yield outcome
+                starved = [] if worker.is_fresh else _starved(worker.task, outcome)
+                if starved:
+                    # Memory may have been leaked by others: these cases get a new worker each.
+                    worker.kill()
+                    crew.remove(worker)
+                    queue.extendleft(reversed(starved))
+                    kept = {task.indexes[0] for task in starved}
+                    yield [record for record in outcome if record.index not in kept]
+                    continue
                 following = next_task()
                 if following is None:
                     worker.close()
                     crew.remove(worker)
                 else:
                     worker.give(following)
+                yield outcome
     finally:
         for worker in crew:
             worker.kill()
 
 
+def _share(devices: tuple[str, ...], number: int, workers: int) -> str | None:
+    """The GPUs of a worker as `CUDA_VISIBLE_DEVICES` has them; None leaves all to it."""
+    if len(devices) < 2 or workers < 2:
+        return None
+    each = max(1, len(devices) // workers)
+    first = number * each % len(devices)
+    return ",".join(devices[first : first + each])
+
+
 class _Worker:
     """A worker process and the task it holds."""
 
-    def __init__(self, setup: Setup, task: Task) -> None:
+    def __init__(self, setup: Setup, task: Task, gpus: str | None) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.deadline = context.Value("d", 0.0, lock=False)
-        self.limits = setup
+        self.setup = setup
+        self.given = 0
         self.process = context.Process(
             target=_serve, args=(theirs, self.deadline, setup), daemon=True
         )
-        with _quiet_children():
+        self._patience = _Patience()
+        with _environment(gpus):
             self.process.start()
         theirs.close()
         self.give(task)
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no other case than the one it holds has ever been in this process."""
+        return self.given == 1 and len(self.task.cases) == 1
+
     def give(self, task: Task) -> None:
         self.task = task
+        self.given += 1
         with contextlib.suppress(BrokenPipeError):  # a dead worker is noticed by `poll`
-            self.pipe.send(task)
+            self.pipe.send_bytes(references.dumps(task))
 
     def poll(self) -> list[CaseRecord] | CaseError | None:
         """Records, why the worker is gone, or None while it works."""
@@ -212,10 +263,9 @@ class _Worker:
             return self._died()
         if not self.process.is_alive():
             return self._died()
-        deadline = self.deadline.value
-        if deadline and time.monotonic() > deadline:
+        if self._patience.is_over(self.deadline.value):
             self.kill()
-            limit = self.limits.plan_time_limit_s
+            limit = self.setup.plan_time_limit_s
             return CaseError(
                 Status.TIMEOUT,
                 "PlannerTimeout",
@@ -238,60 +288,118 @@ class _Worker:
             "WorkerDied",
             f"the worker process died ({how}) in the {who}\n"
             f"  SIGSEGV or SIGABRT come from native code; SIGKILL mostly from lack of memory "
-            f"(limit {self.limits.memory_limit_gb:g} GiB).",
+            f"(limit {self.setup.memory_of(self.task.planner):g} GiB).",
         )
 
     def close(self) -> None:
         with contextlib.suppress(BrokenPipeError):
-            self.pipe.send(None)
+            self.pipe.send_bytes(b"")
         self.process.join(5.0)
         self.kill()
 
     def kill(self) -> None:
+        """End the worker and whatever its planner has started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
         self.process.kill()
         self.process.join(5.0)
         self.pipe.close()
 
 
+class _Patience:
+    """Says when a deadline is over, by time in which this process was awake.
+
+    A machine that slept, a container that was paused, is no planner's fault: a gap between two
+    looks counts as a second at most.
+    """
+
+    def __init__(self) -> None:
+        self._deadline = 0.0
+        self._left = 0.0
+        self._looked = time.monotonic()
+
+    def is_over(self, deadline: float) -> bool:
+        """Whether `deadline` (`time.monotonic`, 0 for none) has been missed."""
+        now = time.monotonic()
+        passed, self._looked = min(now - self._looked, 1.0), now
+        if deadline != self._deadline:
+            self._deadline, self._left = deadline, deadline - now
+        else:
+            self._left -= passed
+        return deadline > 0.0 and self._left < 0.0
+
+
 def _serve(pipe: Any, deadline: Any, setup: Setup) -> None:
     """Main function of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setpgid(0, 0)  # so that whatever a planner starts can be killed with it
+    _die_with_parent()
     sys.stdin = open(os.devnull)  # noqa: SIM115 (a planner must not wait for the terminal)
-    limit = int(setup.memory_limit_gb * _GIB)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    owner = os.getpid()
 
     def watch(moment: float) -> None:
         deadline.value = moment
 
-    bench = _Bench(setup, watch)
-    while (task := pipe.recv()) is not None:
+    bench = Bench(setup, watch)
+    while message := pipe.recv_bytes():
         try:
+            task: Task = references.loads(message)
+            limit = int(setup.memory_of(task.planner) * _GIB)
+            _, most = resource.getrlimit(resource.RLIMIT_DATA)
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
             answer: Any = bench.work(task)
         except RoadworthyError as error:  # a plugin that cannot be made, a full disk
             answer = error
         except Exception:
             answer = RunError(f"a worker failed:\n{traceback.format_exc()}")
+        if os.getpid() != owner:
+            os._exit(1)  # the planner forked: the copy must not answer
         pipe.send(answer)
     bench.close()
 
 
+def _die_with_parent() -> None:
+    """On Linux, have the kernel end this process when its parent is killed."""
+    with contextlib.suppress(OSError, AttributeError):
+        set_death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+
+
 @contextlib.contextmanager
-def _quiet_children() -> Iterator[None]:
-    """One numeric thread per worker: workers are the parallelism."""
+def _environment(gpus: str | None) -> Iterator[None]:
+    """What workers start with: one numeric thread, for workers are the parallelism; their GPUs."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update({name: "1" for name, value in before.items() if value is None})
+    before = {name: os.environ.get(name) for name in (*names, "CUDA_VISIBLE_DEVICES")}
+    os.environ.update({name: "1" for name in names if before[name] is None})
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
     try:
         yield
     finally:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
-def _singles(task: Task) -> list[Task]:
-    return [Task(task.planner, (i,), (c,)) for i, c in zip(task.indexes, task.cases, strict=True)]
+def singles(task: Task) -> list[Task]:
+    """One task per case; a case that was alone already is on its second try."""
+    again = len(task.cases) == 1
+    return [
+        Task(task.planner, (i,), (c,), again) for i, c in zip(task.indexes, task.cases, strict=True)
+    ]
+
+
+def _starved(task: Task, records: list[CaseRecord]) -> list[Task]:
+    """The cases that ran out of memory, one by one."""
+    short = {r.index for r in records if r.error is not None and r.error.type == "MemoryError"}
+    return [
+        Task(task.planner, (i,), (c,))
+        for i, c in zip(task.indexes, task.cases, strict=True)
+        if i in short
+    ]
 
 
 def _keep(folder: Path, planner: str, judged: Judged) -> None:

@@ -7,7 +7,6 @@ the scores of a complete run are the same bytes whatever happened in between.
 from __future__ import annotations
 
 import itertools
-import os
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ import msgspec
 
 from roadworthy.admission import admit
 from roadworthy.errors import PluginError, RoadworthyError, RunError, ScenarioError, SuiteError
-from roadworthy.executors import Confined, Setup, Task, run_inline, run_processes
+from roadworthy.executors import Confined, Setup, Task, run_inline
 from roadworthy.isolation import host as isolation
 from roadworthy.isolation.process import Confinement
 from roadworthy.joblog import JobLog
+from roadworthy.pace import RunPlan, estimate, pace_keys, remember
 from roadworthy.plugins import FactorySpec, Registry, registry
 from roadworthy.provenance import collect, file_hash, named_files, path_hash
 from roadworthy.rollout import Case, Status
@@ -40,14 +40,16 @@ from roadworthy.store import (
     write_file,
 )
 from roadworthy.suite import PluginConfig, Suite
-from roadworthy.summary import summarise
+from roadworthy.summary import summary_of
+from roadworthy.workforce import compute, workforce
 
 __all__ = ["Again", "Progress", "drive_again", "resume", "run_suite", "suite_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is. `total` is None until all scenarios have been read."""
+    """How far a run is. `total` is what the sources say until all scenarios have been read, None
+    if they do not."""
 
     done: int
     total: int | None
@@ -59,6 +61,7 @@ def run_suite(
     out: Path,
     *,
     data: Path | None = None,
+    announce: Callable[[RunPlan], None] = lambda plan: None,
     progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Run:
     """Run a suite into a new folder, or go on with the same suite in an old one.
@@ -67,6 +70,7 @@ def run_suite(
         suite: what to run.
         out: the run directory.
         data: where relative source paths are looked up first.
+        announce: told what is going to be done, before it begins.
         progress: called after each batch.
 
     Raises:
@@ -78,7 +82,7 @@ def run_suite(
     with RunDirectory(out) as folder:
         manifest = _open(folder, suite, plan)
         with JobLog(out).watching():
-            return _drive(folder, manifest, suite, plan, plugins, progress)
+            return _drive(folder, manifest, suite, plan, plugins, announce, progress)
 
 
 def resume(
@@ -86,6 +90,7 @@ def resume(
     *,
     data: Path | None = None,
     retry_errors: bool = False,
+    announce: Callable[[RunPlan], None] = lambda plan: None,
     progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Run:
     """Finish the run in `path`.
@@ -94,6 +99,7 @@ def resume(
         path: a run directory.
         data: where relative source paths are looked up first; as it was, if not given.
         retry_errors: run cases again that are not `ok`.
+        announce: told what is going to be done, before it begins.
         progress: called after each batch.
 
     Raises:
@@ -106,7 +112,11 @@ def resume(
             folder.forget_errors()
     recorded = manifest.provenance.get("data")
     return run_suite(
-        suite, path, data=data or (Path(recorded) if recorded else None), progress=progress
+        suite,
+        path,
+        data=data or (Path(recorded) if recorded else None),
+        announce=announce,
+        progress=progress,
     )
 
 
@@ -150,12 +160,11 @@ def drive_again(
                 return
 
     records = [r for batch in run_inline(tasks(), _setup(suite, plan, None)) for r in batch]
-    complete = reading.total is not None
     return Again(
         records=tuple(records),
         planners=plan.described,
         metrics=plan.specs,
-        data_hash=content_hash(sorted(reading.hashes)) if complete else "",
+        data_hash=content_hash(sorted(reading.hashes)) if reading.is_complete else "",
     )
 
 
@@ -368,6 +377,7 @@ def _drive(
     suite: Suite,
     plan: _Plan,
     plugins: Registry,
+    announce: Callable[[RunPlan], None],
     progress: Callable[[Progress], None],
 ) -> Run:
     log = JobLog(folder.path)
@@ -384,21 +394,32 @@ def _drive(
         log.write("notice", level="warning", message=notice)
     reading = _Reading(folder, suite, plan)
     setup = _setup(suite, plan, folder.path if suite.run.save_rollouts else None)
-    tasks = reading.tasks()
-    if suite.run.executor == "inline":
-        results = run_inline(tasks, setup)
-    else:
-        results = run_processes(tasks, setup, suite.run.workers or os.cpu_count() or 1)
+    keys = pace_keys(manifest.planners, manifest.protocol, manifest.metrics)
     errors = sum(r.status is not Status.OK for r in folder.records.values())
-    progress(Progress(len(folder.records), reading.total, errors))
-    for records in itertools.chain(reading.rejects(), results, reading.rejects()):
-        folder.append(records)
-        log.cases(records)
-        errors += sum(r.status is not Status.OK for r in records)
-        for record in records:
-            plugins.hooks.roadworthy_case_end(folder, record)
+    with workforce(suite) as (workers, devices):
+        todo = None if reading.total is None else reading.total - len(folder.records)
+        ahead = RunPlan(
+            suite.run.executor,
+            workers,
+            devices,
+            suite.run.batch_size,
+            reading.total,
+            len(folder.records),
+            estimate(keys, todo, workers),
+        )
+        announce(ahead)
+        log.write("plan", message=str(ahead))
+        results = compute(suite, reading.tasks(), setup, workers, folder.path)
         progress(Progress(len(folder.records), reading.total, errors))
+        for records in itertools.chain(reading.rejects(), results, reading.rejects()):
+            folder.append(records)
+            log.cases(records)
+            errors += sum(r.status is not Status.OK for r in records)
+            for record in records:
+                plugins.hooks.roadworthy_case_end(folder, record)
+            progress(Progress(len(folder.records), reading.total, errors))
     run = _finish(folder, manifest, reading)
+    remember(keys, run.records)
     log.write("end", cases=len(run.records), errors=errors, fingerprint=fingerprint(run.path))
     return run
 
@@ -415,6 +436,7 @@ def _setup(suite: Suite, plan: _Plan, rollouts: Path | None) -> Setup:
             label: Confined(_confinement(suite, plan.hidden), plan.described[label]["privileged"])
             for label in plan.isolated
         },
+        resources={config.label: config.resources for config in suite.planners},
     )
 
 
@@ -429,7 +451,12 @@ class _Reading:
         self._rejected: list[CaseRecord] = []
         self.hashes: list[str] = []
         self.repairs: dict[str, tuple[str, ...]] = {}
+        scenes = [_length(spec) for spec in plan.sources]
+        known = [n for n in scenes if n is not None]
+        self.is_complete = False
         self.total: int | None = None
+        if len(known) == len(scenes):
+            self.total = sum(known) * suite.repetitions * len(plan.planners)
 
     def tasks(self) -> Iterator[Task]:
         """Batches of cases that have no record yet, planner by planner."""
@@ -466,6 +493,7 @@ class _Reading:
             index += 1
         cases = len(self.hashes) * self._suite.repetitions + index - len(self.hashes)
         self.total = cases * len(self._plan.planners)
+        self.is_complete = True
 
     def _scenes(self) -> Iterator[Scenario | Rejected]:
         seen: set[tuple[str, str]] = set()
@@ -496,6 +524,14 @@ class _Reading:
                     error=ErrorRecord(type=scene.error, message=scene.reason),
                 )
             )
+
+
+def _length(spec: FactorySpec) -> int | None:
+    """How many scenes a source says that it has, None if it does not."""
+    try:
+        return len(spec.build())
+    except Exception:  # what is wrong with it comes to light when it is read
+        return None
 
 
 def _read(spec: FactorySpec) -> Iterator[Scenario | Rejected]:
@@ -538,7 +574,7 @@ def _finish(folder: RunDirectory, manifest: Manifest, reading: _Reading) -> Run:
     folder.write_manifest(complete)
     run = read_run(folder.path)
     write_file(folder.path / "scores.csv", scores_csv(run).encode())
-    table = msgspec.json.encode(summarise(run))
+    table = msgspec.json.encode(summary_of(run))
     write_file(folder.path / "summary.json", msgspec.json.format(table, indent=2) + b"\n")
     write_hashes(folder.path)
     return run

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import IntEnum
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -332,11 +332,12 @@ def content_hash(value: Any, skip: tuple[str, ...] = ()) -> str:
     return digest.hexdigest()
 
 
+_encode_text = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(sort_keys=True).encode
 
 
 @cache
-def _names(kind: type) -> tuple[tuple[str, bytes], ...] | None:
+def _names(kind: Any) -> tuple[tuple[str, bytes], ...] | None:
     """The fields of a dataclass, each with what is hashed before it; None for another type."""
     if not is_dataclass(kind):
         return None
@@ -350,7 +351,7 @@ def _feed(digest: Any, value: Any, skip: tuple[str, ...] = ()) -> None:
         digest.update(f"a{array.dtype.str}{array.shape}".encode())
         if array.size:
             digest.update(array.reshape(-1).view(np.uint8))
-    elif names := _names(type(value)):
+    elif names := _names(cast(Any, type(value))):
         digest.update(f"d{type(value).__name__}".encode())
         for name, word in names:
             if name not in skip:
@@ -359,8 +360,8 @@ def _feed(digest: Any, value: Any, skip: tuple[str, ...] = ()) -> None:
                 _feed(digest, part.hash if isinstance(part, RoadMap) else part)
     elif isinstance(value, (tuple, list)):
         digest.update(f"t{len(value)}".encode())
-        if all(type(item) is str for item in value):
-            digest.update("".join(f"j{_encode(item)}" for item in value).encode())
+        if set(map(type, value)) == {str}:
+            digest.update(("j" + "j".join(map(_encode_text, value))).encode())
             return
         for item in value:
             _feed(digest, item)

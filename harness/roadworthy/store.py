@@ -14,6 +14,7 @@ are derived from it when the run is complete, and hold neither.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fcntl
 import io
@@ -26,7 +27,7 @@ from typing import Any
 
 import msgspec
 
-from roadworthy.errors import RunError
+from roadworthy.errors import RunError, RunStopped
 from roadworthy.rollout import Status
 
 __all__ = ["CaseRecord", "ErrorRecord", "Manifest", "Run", "RunDirectory", "read_run", "write_file"]
@@ -110,8 +111,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool = False
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as read back: its directory, manifest and records in suite order."""
+class Run(msgspec.Struct, frozen=True, kw_only=True, eq=False, weakref=True):
+    """A run as read back: its directory, manifest and records in suite order. Equal to itself
+    alone."""
 
     path: Path
     manifest: Manifest
@@ -130,7 +132,8 @@ class RunDirectory:
         self.path = path
         self.records: dict[tuple[str, str], CaseRecord] = {}
         self._lock: io.IOBase | None = None
-        self._journal: io.BufferedWriter | None = None
+        self._journal: io.FileIO | None = None
+        self._owner = os.getpid()
 
     def __enter__(self) -> RunDirectory:
         try:
@@ -184,18 +187,18 @@ class RunDirectory:
         """Append records and wait until they are on disk.
 
         Raises:
-            RunError: if they cannot be written; what was appended before is kept.
+            RunStopped: if they cannot be written; what was appended before is kept.
         """
+        if os.getpid() != self._owner:
+            os._exit(1)  # a planner has forked this process: the copy must not write
         if not records:
             return
         try:
             if self._journal is None:
-                self._journal = (self.path / "cases.jsonl").open("ab")
-            self._journal.write(b"".join(msgspec.json.encode(r) + b"\n" for r in records))
-            self._journal.flush()
-            os.fsync(self._journal.fileno())
+                self._journal = (self.path / "cases.jsonl").open("ab", buffering=0)
+            _append(self._journal, b"".join(msgspec.json.encode(r) + b"\n" for r in records))
         except OSError as error:
-            raise RunError(
+            raise RunStopped(
                 f"{self.path / 'cases.jsonl'}: cannot be written: {error.strerror}",
                 hint="Finished cases are kept. Make room and `roadworthy resume` the folder.",
             ) from error
@@ -260,8 +263,26 @@ def csv_row(planner: str, record: CaseRecord, values: Iterable[float | None]) ->
     return row + ["" if v is None or math.isnan(v) else repr(v) for v in values]
 
 
+def _append(file: io.FileIO, data: bytes) -> None:
+    """Append whole lines or nothing, and wait until they are on disk."""
+    before = file.seek(0, os.SEEK_END)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+        os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(before)
+        raise
+
+
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all.
+
+    Raises:
+        RunStopped: it cannot be written.
+    """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
@@ -270,7 +291,12 @@ def write_file(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise RunStopped(
+            f"{path}: cannot be written: {error.strerror}",
+            hint="Make room, and `roadworthy resume` the run or make the file again.",
+        ) from error
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -46,6 +46,7 @@ from roadworthy.localfile import kebab
 __all__ = [
     "GateConfig",
     "PluginConfig",
+    "Resources",
     "RunConfig",
     "Suite",
     "load_suite",
@@ -58,6 +59,18 @@ _RESERVED = {"name", "label", "optional"}
 ISOLATION = ("none", "process")
 
 
+class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one worker that carries a planner needs. None of these changes a score.
+
+    Attributes:
+        gpus: GPUs; a fraction shares one (`ray` alone divides them).
+        memory_gb: memory; `run.memory_limit_gb` unless given.
+    """
+
+    gpus: Annotated[float, msgspec.Meta(ge=0, le=1024)] = 0.0
+    memory_gb: Annotated[float, msgspec.Meta(gt=0, le=4096)] | None = None
+
+
 class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One plugin as a suite names it.
 
@@ -66,6 +79,7 @@ class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
         label: what reports call it; the name unless given.
         optional: for sources: skip with a notice where its `path` does not exist.
         isolation: for planners: `process` runs it confined, in a process of its own.
+        resources: for planners: what a worker that carries it needs.
         options: passed to the plugin's factory.
         where: file and field, for error messages.
     """
@@ -74,6 +88,7 @@ class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
     optional: bool = False
     isolation: str = "none"
+    resources: Resources = Resources()
     options: dict[str, Any] = {}
     where: str = ""
 
@@ -83,7 +98,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         executor: `inline` runs in this process, `process` in worker processes, which can be
-            limited and killed.
+            limited and killed, `ray` on a Ray cluster.
+        ray_address: of the cluster; "" starts one on this machine.
         workers: worker processes; 0 means one per core.
         batch_size: cases simulated together.
         plan_time_limit_s: wall-clock limit for one plan.
@@ -93,7 +109,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         save_rollouts: keep what happened in each case, for replays.
     """
 
-    executor: Literal["inline", "process"] = "process"
+    executor: Literal["inline", "process", "ray"] = "process"
+    ray_address: str = ""
     workers: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 16
     plan_time_limit_s: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 60.0
@@ -231,6 +248,7 @@ def override(
     executor: str | None = None,
     workers: int | None = None,
     isolation: str | None = None,
+    ray_address: str | None = None,
 ) -> Suite:
     """The suite with what the command line says instead; file planners relative to here.
 
@@ -252,6 +270,8 @@ def override(
         run["executor"] = executor
     if workers is not None:
         run["workers"] = workers
+    if ray_address is not None:
+        run["ray_address"] = ray_address
     return msgspec.structs.replace(suite, run=msgspec.structs.replace(suite.run, **run), **changes)
 
 
@@ -331,6 +351,17 @@ def _check_isolation(value: object, where: str) -> str:
     return str(value)
 
 
+def _resources(table: object, where: str) -> Resources:
+    check = f"{where}.resources"
+    _check_keys(table, Resources, check)
+    try:
+        return msgspec.convert(table, Resources)
+    except msgspec.ValidationError as error:
+        raise SuiteError(
+            f"{check} = {table!r}: {error}", hint="Such as { gpus = 1, memory_gb = 8 }."
+        ) from error
+
+
 def _plugin(table: str | dict[str, Any], where: str) -> PluginConfig:
     if isinstance(table, str):
         table = {"name": table}
@@ -338,7 +369,7 @@ def _plugin(table: str | dict[str, Any], where: str) -> PluginConfig:
         if key in table and not isinstance(table[key], kind):
             raise SuiteError(f"{where}.{key} = {table[key]!r}: wanted a {kind.__name__}")
     planner = ": planners[" in where
-    reserved = _RESERVED | ({"isolation"} if planner else set())
+    reserved = _RESERVED | ({"isolation", "resources"} if planner else set())
     name = table.get("name")
     if not name:
         raise SuiteError(f"{where}: has no name", hint='Add `name = "..."`.')
@@ -349,6 +380,7 @@ def _plugin(table: str | dict[str, Any], where: str) -> PluginConfig:
         isolation=_check_isolation(table.get("isolation", "none"), f"{where}.isolation")
         if planner
         else "none",
+        resources=_resources(table.get("resources", {}), where) if planner else Resources(),
         options={key: value for key, value in table.items() if key not in reserved},
         where=where,
     )

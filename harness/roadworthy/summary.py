@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from roadworthy.casetable import CaseTable, columns_of, tabulate
 from roadworthy.rollout import Status
 from roadworthy.store import Run
 
-__all__ = ["ColumnSummary", "PlannerSummary", "summarise"]
+__all__ = ["ColumnSummary", "PlannerSummary", "summarise", "summary_of"]
 
 _METRES = 1.0e6
 """1,000 km."""
@@ -58,6 +59,15 @@ class PlannerSummary(msgspec.Struct, frozen=True, kw_only=True):
     cases: int
     status: dict[str, int]
     columns: tuple[ColumnSummary, ...]
+
+
+_kept: WeakKeyDictionary[Run, tuple[PlannerSummary, ...]] = WeakKeyDictionary()
+
+
+def summary_of(run: Run) -> tuple[PlannerSummary, ...]:
+    """`summarise`, once for as long as the run lives."""
+    found = _kept.get(run)
+    return _kept.setdefault(run, summarise(run)) if found is None else found
 
 
 def summarise(run: Run) -> tuple[PlannerSummary, ...]:

@@ -77,9 +77,12 @@ def check_on_map(ego: NDArray[np.float64], admitted: AdmittedMap, report: Report
     Raises:
         ScenarioError: the ego is never on the map.
     """
-    points = shapely.points(ego[:, :2])
+    surface = admitted.surface
     # The first point mostly is on the map, and then the others need not be looked up.
-    if not any(admitted.surface.query(p, "intersects").size for p in (points[0], points)):
+    if not (
+        surface.query(shapely.Point(ego[0, :2]), "intersects").size
+        or surface.query(shapely.points(ego[:, :2]), "intersects").size
+    ):
         raise report.error(
             "ego",
             0,

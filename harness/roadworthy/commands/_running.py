@@ -10,12 +10,18 @@ import click
 
 from roadworthy.commands._output import job_summary, print_json, print_table
 from roadworthy.exit_codes import ExitCode
+from roadworthy.pace import RunPlan
 from roadworthy.report import write_reports
 from roadworthy.runner import Progress
 from roadworthy.store import Run
-from roadworthy.summary import ColumnSummary, PlannerSummary, summarise
+from roadworthy.summary import ColumnSummary, PlannerSummary, summary_of
 
-__all__ = ["conclude", "progress_bar"]
+__all__ = ["announce", "conclude", "progress_bar"]
+
+
+def announce(plan: RunPlan) -> None:
+    """Say what is going to be done."""
+    click.echo(f"plan: {plan}", err=True)
 
 
 @contextmanager
@@ -66,7 +72,7 @@ def conclude(run: Run, as_json: bool) -> ExitCode:
         return ExitCode.NO_SCENARIOS
     report = write_reports(run)
     job_summary((run.path / "summary.md").read_text(encoding="utf-8"))
-    summaries = summarise(run)
+    summaries = summary_of(run)
     if as_json:
         print_json(summaries)
     else:

@@ -19,9 +19,11 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(run: Path, data: Path | None, retry_errors: bool, as_json: bool) -> ExitCode:
     """Finish a run that was interrupted."""
-    from roadworthy.commands._running import conclude, progress_bar
+    from roadworthy.commands._running import announce, conclude, progress_bar
     from roadworthy.runner import resume
 
     with progress_bar() as progress:
-        finished = resume(run, data=data, retry_errors=retry_errors, progress=progress)
+        finished = resume(
+            run, data=data, retry_errors=retry_errors, announce=announce, progress=progress
+        )
     return conclude(finished, as_json)

@@ -18,9 +18,10 @@ __all__ = ["command"]
               "A name, module:Class, or ./file.py:Class.")  # fmt: skip
 @click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
               help="Folder with real logs [$ROADWORTHY_DATA].")  # fmt: skip
-@click.option(
-    "--executor", type=click.Choice(["inline", "process"]), help="Instead of the suite's."
-)
+@click.option("--executor", type=click.Choice(["inline", "process", "ray"]),
+              help="Instead of the suite's.")  # fmt: skip
+@click.option("--ray-address", envvar="RAY_ADDRESS", help="Of a Ray cluster, HOST:PORT "
+              "[one started here].")  # fmt: skip
 @click.option("--workers", type=click.IntRange(0), help="Worker processes; 0: one per core.")
 @click.option("--isolation", type=click.Choice(["none", "process"]),
               help="Of all planners; `process` confines each of them.")  # fmt: skip
@@ -33,13 +34,14 @@ def command(
     executor: str | None,
     workers: int | None,
     isolation: str | None,
+    ray_address: str | None,
     as_json: bool,
 ) -> ExitCode:
     """Drive a suite and judge it.
 
     Cases already recorded in the run directory are not run again.
     """
-    from roadworthy.commands._running import conclude, progress_bar
+    from roadworthy.commands._running import announce, conclude, progress_bar
     from roadworthy.runner import run_suite
     from roadworthy.suite import load_suite, override
 
@@ -49,8 +51,9 @@ def command(
         executor=executor,
         workers=workers,
         isolation=isolation,
+        ray_address=ray_address,
     )
     folder = out or Path("reports") / chosen.name
     with progress_bar() as progress:
-        run = run_suite(chosen, folder, data=data, progress=progress)
+        run = run_suite(chosen, folder, data=data, announce=announce, progress=progress)
     return conclude(run, as_json)

@@ -17,7 +17,7 @@ from roadworthy.pairing import Contestant
 from roadworthy.report.reasons import Reason, failed, reasons_of
 from roadworthy.rollout import Status
 from roadworthy.store import CaseRecord, Run
-from roadworthy.summary import ColumnSummary, PlannerSummary, summarise
+from roadworthy.summary import ColumnSummary, PlannerSummary, summary_of
 
 __all__ = ["Case", "Column", "Entry", "Result", "View", "view_of"]
 
@@ -224,7 +224,7 @@ def view_of(players: Sequence[Contestant], title: str = "") -> View:
 
 
 def _entries(players: Sequence[Contestant], runs: Sequence[Run]) -> tuple[Entry, ...]:
-    summaries = {(run.path, s.planner): s for run in runs for s in summarise(run)}
+    summaries = {(run.path, s.planner): s for run in runs for s in summary_of(run)}
     return tuple(
         Entry(
             player.label,

@@ -6,8 +6,10 @@ import mmap
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -44,7 +46,7 @@ from roadworthy.scenario_store.records import (
 from roadworthy.scenario_store.writer import encode_header
 from roadworthy.vehicle import Vehicle
 
-__all__ = ["ScenarioStore", "is_store"]
+__all__ = ["ScenarioStore", "StoredAt", "is_store", "read_stored", "stored_at"]
 
 _MAX_HEADER = 16 * 2**20
 _MAX_LINE = 4 * 2**20
@@ -68,6 +70,46 @@ def is_store(path: Path) -> bool:
     except DataError:
         return False
     return re.match(rb'\s*\{\s*"format"\s*:\s*"%s"' % FORMAT.encode(), start) is not None
+
+
+class StoredAt(NamedTuple):
+    """Where a scenario lies: enough to read it again in another process.
+
+    Attributes:
+        store: the store's folder.
+        line: of its index.
+    """
+
+    store: Path
+    line: bytes
+
+
+_places: WeakKeyDictionary[Scenario, StoredAt] = WeakKeyDictionary()
+
+
+def stored_at(scenario: Scenario) -> StoredAt | None:
+    """Where a scenario was read from, None for one that is not in a store as it is."""
+    return _places.get(scenario)
+
+
+def read_stored(store: Path, line: bytes, *, verify: bool) -> Scenario:
+    """The scenario of a place; without `verify`, the hash in `line` is believed.
+
+    Raises:
+        DataError: as `ScenarioStore.read`.
+    """
+    opened = _open_store(store)
+    record = opened.decode(0, line)
+    if isinstance(record, RejectedRecord):
+        raise DataError(f"{store}: scenario {record.id!r} was refused", hint=record.reason)
+    scenario = opened.read(record, verify=verify)
+    scenario.__dict__["hash"] = record.hash
+    return scenario
+
+
+@lru_cache(maxsize=8)
+def _open_store(path: Path) -> ScenarioStore:
+    return ScenarioStore(path)
 
 
 class ScenarioStore:
@@ -104,9 +146,12 @@ class ScenarioStore:
         Raises:
             DataError: naming line and field; or the index has fewer or more lines than it must.
         """
+        return (record for _, record in self._entries())
+
+    def _entries(self) -> Iterator[tuple[bytes, SceneRecord | RejectedRecord]]:
         count = 0
         for count, line in enumerate(self.lines(), 1):
-            yield self.decode(count, line)
+            yield line, self.decode(count, line)
         if count != len(self):
             raise DataError(
                 f"{self.path / INDEX}: {count} lines, {HEADER} says {len(self)}", hint=_AGAIN
@@ -172,12 +217,15 @@ class ScenarioStore:
             DataError: header, index or a whole file is damaged.
         """
         wanted = set(tags)
-        for record in self.records():
+        where = self.path.absolute()
+        for line, record in self._entries():
             if isinstance(record, RejectedRecord):
                 yield Rejected(record.id, record.source, record.error, record.reason)
             elif (split is None or record.split == split) and wanted <= set(record.tags):
                 try:
-                    yield self.read(record, verify=verify)
+                    scenario = self.read(record, verify=verify)
+                    _places[scenario] = StoredAt(where, line)
+                    yield scenario
                 except DataError as error:
                     yield Rejected(record.id, record.source, type(error).__name__, str(error))
 

@@ -30,6 +30,10 @@ class Stored:
         self.tags = tags
         self._store = ScenarioStore(Path(path))
 
+    def __len__(self) -> int:
+        """How many scenes there are; of a filtered store, at most."""
+        return len(self._store)
+
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Whether `path` is the folder of a store; see `roadworthy.recognition`."""
