@@ -84,6 +84,31 @@ def suite_cameras(session: nox.Session) -> None:
     _suite(session, "cameras", "video")
 
 
+@nox.session(name="suite-10k")
+def suite_10k(session: nox.Session) -> None:
+    """Ten thousand scenarios: makes them once, then runs them and says what it cost."""
+    _install(session)
+    session.install("psutil>=5.9")
+    store = Path("reports/10k.store")
+    if not store.exists():
+        options = ("-o", "seed=8", "-o", "count=10000", "-o", "split=test")
+        session.run("roadworthy", "scenarios", "convert", "towns", *options, "--out", str(store))
+    out = ("--out", "reports/10k", *session.posargs)
+    session.run("python", "benchmarks/measure_run.py", "suites/10k.toml", *out)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Inject every fault, and write the table in docs/scaling.md."""
+    _install(session, "test")
+    notes = Path(session.create_tmp()) / "faults.jsonl"
+    notes.unlink(missing_ok=True)
+    tests = ("tests/e2e/test_faults.py", "tests/e2e/test_ray.py")
+    noted = {"ROADWORTHY_FAULTS": str(notes)}
+    session.run("pytest", "-p", "no:xdist", *tests, *session.posargs, env=noted)
+    session.run("python", "tests/fault_table.py", str(notes), "docs/scaling.md")
+
+
 @nox.session(name="example-report")
 def example_report(session: nox.Session) -> None:
     """Run the safety suite afresh, and keep its report in reports/examples/safety."""

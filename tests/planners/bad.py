@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import time
+from typing import ClassVar
 
 import numpy as np
 from roadworthy import Brief, Observation, ObservationBatch, Trajectory, TrajectoryBatch
@@ -162,4 +163,43 @@ class FailsOnOneScene:
 
 class Good(_Cruise):
     def plan(self, observation: Observation) -> Trajectory:
+        return self.cruise(observation)
+
+
+def _first_time() -> bool:
+    """Whether nobody has been here before, in any process: makes the file that remembers it."""
+    try:
+        os.close(os.open(os.environ["ROADWORTHY_TEST_ONCE"], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+class CrashesOnce(_Cruise):
+    """A segmentation fault that does not come again."""
+
+    def fail(self, observation: Observation) -> Trajectory:
+        if _first_time():
+            ctypes.string_at(0)
+        return self.cruise(observation)
+
+
+class Forks(_Cruise):
+    """From some step on there are two of it, and both go on."""
+
+    def fail(self, observation: Observation) -> Trajectory:
+        if _first_time():
+            os.fork()
+        return self.cruise(observation)
+
+
+class Leaks(_Cruise):
+    """Keeps 300 MB for each case that it has ever driven in this process."""
+
+    kept: ClassVar[list[np.ndarray]] = []
+
+    def fail(self, observation: Observation) -> Trajectory:
+        if observation.step == FAIL_STEP:
+            _first_time()
+            self.kept.append(np.ones(300 * 2**20 // 8))
         return self.cruise(observation)

@@ -340,6 +340,8 @@ class ScenarioStore:
         if mapped is None:
             path = self.path / shard_name(number)
             mapped = map_file(path, self.header.shards[number].bytes)
+            for other in self._shards.values():  # what is used of it again is mapped again
+                other.madvise(mmap.MADV_DONTNEED)
             _keep(self._shards, number, mapped, _SHARDS_OPEN)
         else:
             self._shards.move_to_end(number)

@@ -1,0 +1,84 @@
+"""A suite on a real Ray cluster of two nodes on this machine, one of which is lost half way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_table import Fault, kept_through, results
+from roadworthy.rollout import Status
+from roadworthy.runner import run_suite
+from roadworthy.suite import override, parse_suite
+
+ray = pytest.importorskip("ray", reason="needs Ray: pip install 'roadworthy[ray]'")
+
+BAD = Path(__file__).parents[1] / "planners" / "bad.py"
+SUITE = f"""
+name = "far"
+seed = 3
+metrics = ["pdms", "safety"]
+sources = [{{name = "procedural", seed = 3, count = 8}}]
+planners = ["idm", {{name = "{BAD}:Good", resources = {{memory_gb = 1.5}}}}]
+simulator = {{name = "closed-loop", replan_hz = 2, duration_s = 3.0}}
+run = {{executor = "ray", batch_size = 2, plan_time_limit_s = 20.0, save_rollouts = true}}
+"""
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[Any]:
+    """A head, with which this process speaks, and a second node; one CPU each."""
+    from ray.cluster_utils import Cluster
+
+    small = {"num_cpus": 1, "memory": 2 * 2**30, "object_store_memory": 80 * 2**20}
+    detect = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    head = {"include_dashboard": False, "_system_config": detect, **small}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    ray.init(address=cluster.address, log_to_driver=False)
+    second = cluster.add_node(**small)
+    try:
+        yield cluster, second
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("reference") / "run"
+    run_suite(override(parse_suite(SUITE, "far.toml"), executor="inline"), folder)
+    return results(folder)
+
+
+def test_a_node_is_lost_half_way(
+    two_nodes: Any, reference: dict[str, bytes], tmp_path: Path
+) -> None:
+    cluster, second = two_nodes
+    plans: list[str] = []
+    lost: list[int] = []
+
+    def watch(progress: Any) -> None:
+        if progress.done >= 6 and not lost:
+            lost.append(progress.done)
+            cluster.remove_node(second, allow_graceful=False)
+
+    run = run_suite(
+        parse_suite(SUITE, "far.toml"),
+        tmp_path / "run",
+        announce=lambda plan: plans.append(str(plan)),
+        progress=watch,
+    )
+    assert lost
+    assert lost[0] < 16
+    assert plans[0].startswith("16 cases in batches of 2; ray, 2 workers, no GPU")
+    assert [r.status for r in run.records] == [Status.OK] * 16
+    assert len(list((tmp_path / "run" / "rollouts").rglob("*.npz"))) == 16
+    kept_through(Fault("node lost", "retried"), 16, run, reference, tmp_path / "run")
+
+
+def test_what_a_planner_does_to_its_worker_is_charged_to_it(two_nodes: Any, tmp_path: Path) -> None:
+    text = SUITE.replace("count = 8", "count = 1").replace('"idm"', f'"{BAD}:Vanishes"')
+    run = run_suite(parse_suite(text, "far.toml"), tmp_path / "run")
+    found = {r.planner: (r.status, r.error.type if r.error else "") for r in run.records}
+    assert found == {"vanishes": (Status.PLANNER_ERROR, "WorkerDied"), "good": (Status.OK, "")}

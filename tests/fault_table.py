@@ -1,0 +1,73 @@
+"""What the fault tests have in common, and the table that `nox -s faults` makes of them.
+
+A test calls `kept_through` at its end. Where ROADWORTHY_FAULTS names a file, a line is added to
+it there; `python tests/fault_table.py FILE DOC` writes the lines into the document's table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadworthy.store import Run
+
+BEGIN, END = "<!-- faults:begin -->\n", "<!-- faults:end -->\n"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault, and what becomes of the case that it meets."""
+
+    name: str
+    outcome: str
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """What must be the same bytes after a fault."""
+    return {name: (folder / name).read_bytes() for name in ("scores.csv", "summary.json")}
+
+
+def kept_through(
+    fault: Fault, cases: int, run: Run, reference: Mapping[str, bytes], folder: Path
+) -> None:
+    """Asserts that no case was lost and the bytes are those of the run without the fault."""
+    lost = cases - len(run.records)
+    equal = results(folder) == dict(reference)
+    note = os.environ.get("ROADWORTHY_FAULTS")
+    if note:
+        line = {"fault": fault.name, "outcome": fault.outcome, "lost": lost, "equal": equal}
+        with Path(note).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    assert lost == 0
+    assert equal
+
+
+def table(lines: list[dict[str, object]]) -> str:
+    """The table in Markdown: a row per fault, in order of first appearance."""
+    rows = ["| fault | the case it met | times tried | cases lost | bytes equal after resume |"]
+    rows.append("|---|---|---|---|---|")
+    for name in dict.fromkeys(str(line["fault"]) for line in lines):
+        mine = [line for line in lines if line["fault"] == name]
+        lost = sum(int(str(line["lost"])) for line in mine)
+        equal = sum(bool(line["equal"]) for line in mine)
+        says = "yes" if equal == len(mine) else f"{equal} of {len(mine)}"
+        rows.append(f"| {name} | {mine[0]['outcome']} | {len(mine)} | {lost} | {says} |")
+    return "\n".join(rows) + "\n"
+
+
+def main(notes: Path, document: Path) -> None:
+    """Replace what stands between the marks."""
+    lines = [json.loads(line) for line in notes.read_text().splitlines()]
+    before, _, rest = document.read_text().partition(BEGIN)
+    _, mark, after = rest.partition(END)
+    if not mark:
+        raise SystemExit(f"{document}: the marks {BEGIN.strip()} and {END.strip()} are not there")
+    document.write_text(before + BEGIN + "\n" + table(lines) + "\n" + END + after)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
