@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         error.show()
         return ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing any more
+        if argv is None:  # this is the process's end: a second Ctrl-C changes nothing any more
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         click.echo("interrupted", err=True)
         return ExitCode.INTERRUPTED
     except RoadworthyError as error:
