@@ -51,6 +51,16 @@ def bench(session: nox.Session) -> None:
     )
 
 
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Throw damaged and hostile bytes at every parser; atheris has 30 s each (-- --seconds N)."""
+    _install(session, "test")
+    session.install(*CONSTRAINTS, "atheris>=3.0")
+    properties = ["test_hostile_files.py", "test_parsers.py", "test_reader_fuzz.py"]
+    session.run("pytest", "-n", "0", *(f"tests/property/{name}" for name in properties))
+    session.run("python", "tests/fuzz.py", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
 def _suite(session: nox.Session, name: str, *extras: str) -> None:
     """Run a suite; with `-- --baseline DIR`, judge it against that run by the suite's gate."""
     _install(session, *extras)

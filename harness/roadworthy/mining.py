@@ -204,7 +204,7 @@ def read_mined(folder: Path) -> MinedSet:
     path = folder / MANIFEST
     try:
         mined = msgspec.json.decode(path.read_bytes(), type=MinedSet)
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: {error}", hint="`roadworthy mine` writes it.") from error
     if mined.format != _FORMAT:
         raise DataError(f"{path}: format {mined.format}, this version reads {_FORMAT}")

@@ -90,7 +90,7 @@ def check_derived(run: Run) -> list[str]:
         summary = msgspec.json.decode((run.path / "summary.json").read_bytes())
         if differences(msgspec.to_builtins(summarise(run)), summary).worst > TOLERANCE:
             problems.append("summary.json: does not follow from cases.jsonl")
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         problems.append(f"a table cannot be read: {error}")
     return problems
 
@@ -161,5 +161,5 @@ def _read(run: Path) -> _Hashes:
             f"{path}: is absent",
             hint="The run is not complete, or older than fingerprints; `roadworthy resume` it.",
         ) from None
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: is damaged: {error}") from error

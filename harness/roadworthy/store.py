@@ -29,6 +29,7 @@ import msgspec
 
 from roadworthy.errors import RunError, RunStopped
 from roadworthy.rollout import Status
+from roadworthy.score import Column
 
 __all__ = ["CaseRecord", "ErrorRecord", "Manifest", "Run", "RunDirectory", "read_run", "write_file"]
 
@@ -302,7 +303,8 @@ def write_file(path: Path, data: bytes) -> None:
 def _read_manifest(path: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        manifest = _checked(manifest)
+    except (OSError, msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise RunError(f"{path}: is damaged: {error}") from error
     if manifest.format != FORMAT:
         raise RunError(
@@ -310,6 +312,65 @@ def _read_manifest(path: Path) -> Manifest:
             hint="Run the suite again with this version.",
         )
     return manifest
+
+
+class _Planner(msgspec.Struct):
+    name: str = ""
+    options: dict[str, Any] = {}
+    distribution: str = ""
+    version: str = ""
+    content_hash: str = ""
+    files: dict[str, str] = {}
+    privileged: bool = False
+
+
+class _Metric(msgspec.Struct):
+    columns: tuple[Column, ...]
+    name: str = ""
+    version: str = ""
+    source: str = ""
+    formula: str = ""
+
+
+class _Suite(msgspec.Struct):
+    name: str = ""
+    description: str = ""
+
+
+class _Provenance(msgspec.Struct):
+    roadworthy: str = ""
+    python: str = ""
+    packages: dict[str, str] = {}
+    git: dict[str, Any] = {}
+    platform: str = ""
+    machine: str = ""
+    processor: str = ""
+    cores: int | None = None
+    data: str = ""
+
+
+def _checked(manifest: Manifest) -> Manifest:
+    """The manifest with every key that others rely on; perhaps a stranger wrote it.
+
+    Raises:
+        ValidationError, ValueError: if it is not what a run writes.
+    """
+    msgspec.convert(manifest.suite, _Suite)
+    msgspec.convert(manifest.provenance, _Provenance)
+    for label in manifest.planners:
+        if not label or label in (".", "..") or set("/\\\0") & set(label) or len(label) > 255:
+            raise ValueError(f"planners: {label[:80]!r} cannot name a folder")
+    planners = {
+        label: msgspec.to_builtins(msgspec.convert(planner, _Planner))
+        for label, planner in manifest.planners.items()
+    }
+    metrics = {}
+    for name, spec in manifest.metrics.items():
+        metric = msgspec.convert(spec, _Metric)
+        if len({column.name for column in metric.columns}) != len(metric.columns):
+            raise ValueError(f"metrics: {name!r} has two columns of one name")
+        metrics[name] = msgspec.to_builtins(metric)
+    return msgspec.structs.replace(manifest, planners=planners, metrics=metrics)
 
 
 def _read_journal(path: Path) -> tuple[list[CaseRecord], int]:
@@ -329,7 +390,7 @@ def _decode(lines: Iterable[bytes], path: Path) -> Iterable[CaseRecord]:
     for number, line in enumerate(lines, 1):
         try:
             yield decoder.decode(line)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise RunError(
                 f"{path}:{number}: is damaged: {error}",
                 hint="Remove that line; `roadworthy resume` then runs its case again.",

@@ -77,7 +77,7 @@ def test_show_says_what_mp4_takes(
     [
         (["scene-0o9", "--out", "case.gif"], "Did you mean"),
         (["scene-009", "--out", "case.gif", "--planner", "nobody"], "has no planner 'nobody'"),
-        (["scene-009", "--out", "case.bmp"], ".png, .gif or .mp4"),
+        (["scene-009", "--out", "case.bmp"], ".png, .gif, .mp4 or .mcap"),
         (["scene-013", "--out", "case.gif"], "no rollout of"),
         (["scene-009"], "--out case.gif"),
         (["scene-009", "--out", "no/such/folder/case.png"], "cannot be written"),

@@ -63,7 +63,7 @@ def read_spz(path: Path) -> Gaussians:
         means = (fixed / 2.0**fraction).astype(np.float32)
     sh = np.empty((n, terms_of_degree(degree), 3), np.float32)
     sh[:, 0] = (colors.reshape(n, 3) / np.float32(255) - np.float32(0.5)) / _COLOR_SCALE
-    sh[:, 1:] = (harmonics.reshape(n, -1, 3).astype(np.float32) - 128.0) / 128.0
+    sh[:, 1:] = (harmonics.reshape(n, sh.shape[1] - 1, 3).astype(np.float32) - 128.0) / 128.0
     return Gaussians(
         means=means * _FLIP,
         quats=_unpack_rotations(rotations, n, smallest_three=version >= 3),
