@@ -29,6 +29,7 @@ _INSTRUMENTED = [
     "roadworthy.solvability.certificate",
     "roadworthy.store",
     "roadworthy.suite",
+    "roadworthy_planners.anchor.checkpoint",
     "roadworthy_simulators.splat.formats",
     "roadworthy_simulators.splat.scenes.folder",
     "roadworthy_sources.argoverse2",

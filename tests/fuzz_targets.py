@@ -7,6 +7,8 @@ a format is a folder of several files, the first byte says which of them is repl
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import pickle
 import shutil
 import tempfile
@@ -38,6 +40,14 @@ from roadworthy.solvability import read_certificates
 from roadworthy.solvability.certificate import CERTIFICATES, Certificate, Evasion, Manoeuvre
 from roadworthy.store import read_run
 from roadworthy.suite import parse_suite
+from roadworthy_planners.anchor.checkpoint import (
+    MANIFEST,
+    WEIGHTS,
+    load_checkpoint,
+    save_checkpoint,
+)
+from roadworthy_planners.anchor.network import AnchorNetwork, NetworkConfig
+from roadworthy_planners.anchor.vocabulary import Vocabulary
 from roadworthy_simulators.splat.formats import read_gaussians, write_gaussians
 from roadworthy_simulators.splat.gaussians import Gaussians
 from roadworthy_simulators.splat.procedural.street import make_street
@@ -325,6 +335,29 @@ def _certificate() -> bytes:
 
 
 TARGETS["certificates"] = Target(_certificates, lambda: [_certificate()])
+
+
+def _write_checkpoint(folder: Path) -> None:
+    network = AnchorNetwork(NetworkConfig(width=4, heads=1))
+    vocabulary = Vocabulary(np.zeros((2, 8)), np.zeros(3))
+    save_checkpoint(folder, network, vocabulary, {"policy": 1.0}, {"seed": 5})
+
+
+_CHECKPOINT = _Folder(_write_checkpoint, _all_files)
+
+
+def _checkpoint(data: bytes) -> None:
+    """The weights are sealed again, as whoever forges a checkpoint would."""
+    with _CHECKPOINT.damaged(data) as folder:
+        weights = folder / WEIGHTS
+        if weights.read_bytes() != (_CHECKPOINT.home / WEIGHTS).read_bytes():
+            manifest = json.loads((folder / MANIFEST).read_text())
+            sealed = hashlib.blake2b(weights.read_bytes(), digest_size=16).hexdigest()
+            (folder / MANIFEST).write_text(json.dumps(manifest | {"weights_hash": sealed}))
+        load_checkpoint(folder)
+
+
+TARGETS["checkpoint"] = Target(_checkpoint, _CHECKPOINT.seeds)
 
 
 def _reply(data: bytes) -> None:
