@@ -49,8 +49,8 @@ class OfflineTrainer:
         logs: whether to write TensorBoard's files beside the checkpoint.
     """
 
-    steps: int = 800
-    batch_size: int = 96
+    steps: int = 1000
+    batch_size: int = 64
     lr: float = 1e-3
     weight_decay: float = 1e-3
     clip: float = 1.0
@@ -63,8 +63,6 @@ class OfflineTrainer:
     name: ClassVar[str] = ""
     needs_scores: ClassVar[bool] = True
     needs_base: ClassVar[bool] = True
-    mix: ClassVar[Mapping[str, float] | None] = None
-    """How the heads are combined after training; None: as before."""
 
     def train(self, planner: Any, cases: Cases, out: Path, seed: int) -> Path:
         """Train, and write a checkpoint.
@@ -112,8 +110,8 @@ class OfflineTrainer:
         loss = self.loss(trained.network, seed)
         module = self.module(trained.network)
         curve = fit(module, loss, arrays, weight, schedule, out if self.logs else None)
-        if self.mix is not None:
-            trained.mix = dict(self.mix)
+        if (mix := self.mix()) is not None:
+            trained.mix = dict(mix)
         write_curve(out / CURVE, {self.name: curve})
         provenance = {
             "trainer": self.name,
@@ -151,6 +149,10 @@ class OfflineTrainer:
     def module(self, network: nn.Module) -> nn.Module:
         """What is fitted: the network, or it and others (critics) that are not kept."""
         return network
+
+    def mix(self) -> Mapping[str, float] | None:
+        """How the heads are combined after training; None: as before."""
+        return None
 
     def loss(self, network: nn.Module, seed: int) -> Loss:
         """The loss of `module`; called once per training."""

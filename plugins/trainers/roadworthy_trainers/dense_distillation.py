@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from roadworthy_planners.anchor.planner import HYDRA
 from torch import nn
 
 from . import objectives
@@ -36,15 +37,12 @@ class DenseDistillation(OfflineTrainer):
         follow: rho.
     """
 
-    steps: int = 1200
+    lr: float = 1.5e-3
     imitation: float = 0.2
     temperature: float = 0.3
     follow: float = 0.9
 
     name: ClassVar[str] = "dense-distillation"
-    mix: ClassVar[Mapping[str, float] | None] = {
-        "policy": 0.05, "nc": 1.0, "dac": 1.0, "ddc": 0.5, "tlc": 0.5, "weighted": 2.0
-    }  # fmt: skip
 
     def arrays(self, network: nn.Module, frames: Frames, rewards: Any, driven: Any) -> Any:
         """Inputs, sub-scores, labels, and where the expert is followed."""
@@ -54,6 +52,10 @@ class DenseDistillation(OfflineTrainer):
             "labels": labels_of(frames, self.temperature),
             "keep": worth_following(frames, rewards, driven, self.follow),
         }
+
+    def mix(self) -> Mapping[str, float]:
+        """The heads decide."""
+        return HYDRA
 
     def loss(self, network: nn.Module, seed: int) -> Loss:
         """See the class."""

@@ -35,8 +35,8 @@ class Imitation(OfflineTrainer):
     """
 
     steps: int = 1500
-    every: int = 5
-    temperature: float = 0.3
+    lr: float = 1.5e-3
+    temperature: float = 0.1
 
     name: ClassVar[str] = "imitation"
     needs_scores: ClassVar[bool] = False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from roadworthy_planners.anchor.planner import HYDRA, IMITATION
 from torch import nn
 
 from . import objectives
@@ -38,17 +40,17 @@ class PolicyGradient(OfflineTrainer):
         imitation: lambda.
         temperature: tau of the labels y [m2].
         follow: rho.
-        heads: mu, weight of the sub-score heads where the network has them.
+        heads: mu, weight of the sub-score heads where the network has them; they then decide when
+            driving, with the policy (`HYDRA`). With 0 the policy decides alone.
     """
 
-    steps: int = 1200
-    lr: float = 7e-4
-    kl: float = 0.02
-    entropy: float = 0.005
+    lr: float = 1.5e-3
+    kl: float = 0.01
+    entropy: float = 0.002
     imitation: float = 0.05
     temperature: float = 0.3
     follow: float = 0.9
-    heads: float = 0.5
+    heads: float = 1.0
 
     name: ClassVar[str] = "policy-gradient"
 
@@ -63,6 +65,10 @@ class PolicyGradient(OfflineTrainer):
             "keep": worth_following(frames, rewards, driven, self.follow),
             "scores": frames.scores,
         }
+
+    def mix(self) -> Mapping[str, float]:
+        """The heads decide, with the policy; or the policy alone."""
+        return HYDRA if self.heads > 0.0 else IMITATION
 
     def loss(self, network: nn.Module, seed: int) -> Loss:
         """See the class."""

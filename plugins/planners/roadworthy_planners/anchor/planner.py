@@ -30,10 +30,13 @@ from .network import TERMS, AnchorNetwork, NetworkConfig, Scored, one_thread
 from .route_table import RouteTable, pack_route
 from .vocabulary import Vocabulary
 
-__all__ = ["IMITATION", "Anchor", "Proposals", "combine"]
+__all__ = ["HYDRA", "IMITATION", "Anchor", "Proposals", "combine"]
 
 IMITATION = {"policy": 1.0}
 """The `mix` of a planner that knows no more than what drivers do."""
+
+HYDRA = {"policy": 0.05, "nc": 2.0, "dac": 2.0, "ddc": 0.5, "tlc": 0.5, "weighted": 2.0}
+"""The `mix` of a planner whose heads were taught what every anchor leads to."""
 
 _WEIGHTED = {"ttc": 5.0, "ep": 5.0, "lk": 2.0, "comfort": 2.0}
 _CHUNK = 256
