@@ -14,6 +14,9 @@ CONSTRAINTS = ("-c", "constraints.txt")
 """Pins torch to a release whose wheel brings no CUDA packages where a CPU build is at hand."""
 
 
+CHECKER = "asam-qc-opendrive==1.0.0"
+
+
 def _install(session: nox.Session, *extras: str) -> None:
     target = f".[{','.join(extras)}]" if extras else "."
     session.install(*CONSTRAINTS, "-e", target, silent=True)
@@ -59,6 +62,17 @@ def fuzz(session: nox.Session) -> None:
     properties = ["test_hostile_files.py", "test_parsers.py", "test_reader_fuzz.py"]
     session.run("pytest", "-n", "0", *(f"tests/property/{name}" for name in properties))
     session.run("python", "tests/fuzz.py", *session.posargs, env={"PYTHONPATH": "tests"})
+@nox.session(name="opendrive-check")
+def opendrive_check(session: nox.Session) -> None:
+    """Towns as OpenDRIVE, checked by ASAM's own checker; it wants numpy 1, so has its own venv."""
+    _install(session, "test")
+    folder = Path(session.create_tmp()) / "checker"
+    session.run("python", "-m", "venv", str(folder), silent=True)
+    session.run(str(folder / "bin" / "pip"), "install", "-q", CHECKER, external=True)
+    session.run(
+        "pytest", "-p", "no:xdist", "tests/unit/test_towns.py", "-k", "opendrive",
+        env={"QC_OPENDRIVE": str((folder / "bin" / "qc_opendrive").resolve())},
+    )  # fmt: skip
 
 
 def _suite(session: nox.Session, name: str, *extras: str) -> None:

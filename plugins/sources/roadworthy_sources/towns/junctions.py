@@ -13,7 +13,15 @@ from roadworthy_sources.towns import exact
 from roadworthy_sources.towns.curves import Curve, arc, heading, hermite, turned
 from roadworthy_sources.towns.streets import Street, Streets
 
-__all__ = ["CROSSWALK", "Connector", "Signals", "build_streets", "crosswalk", "stop_lines"]
+__all__ = [
+    "CROSSWALK",
+    "Connector",
+    "Signals",
+    "build_streets",
+    "crosswalk",
+    "slip_lanes",
+    "stop_lines",
+]
 
 Array = NDArray[np.float64]
 
@@ -32,6 +40,9 @@ _OPPOSITE = 0.75
 _LEFT_LIMIT = 8.3333
 _RIGHT_LIMIT = 6.9444
 _TAPER = 30.0
+_SLIP_BACK = 60.0
+_SLIP_ASIDE = 22.0
+_SLIP_ANGLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,8 @@ def build_streets(streets: Streets) -> tuple[list[Connector], list[Signals]] | N
         if float(exact.length(*gap)) < _SHORTEST:
             return None
         streets.street(k, hermite(ends[0], edge.out[0], ends[1], edge.out[1] + np.pi))
+    for node, k in plan.slips:
+        _slip_road(streets, node, k)
     connectors: list[Connector] = []
     signals: list[Signals] = []
     for n, place in enumerate(plan.nodes):
@@ -128,11 +141,40 @@ def _joint(streets: Streets, node: int) -> None:
             _taper(streets, narrow, wide.half, streets.plan.edges[there].b == node)
 
 
-def _taper(streets: Streets, narrow: Street, half: float, at_end: bool) -> None:
-    """Pave what a street is wider at its joint with a wider one, on both sides."""
+def slip_lanes(streets: Streets, node: int, edge: int) -> tuple[str, str]:
+    """The lane of the slip road that comes in at a joint, and the lane that it becomes."""
+    return f"x{edge}/f0", streets.leaving(node, edge)[-1]
+
+
+def _slip_road(streets: Streets, node: int, edge: int) -> None:
+    """Lay a slip road that bends in from the right and becomes the outermost lane of an edge;
+    where that lane ends, the street becomes narrower by a taper."""
+    plan, e = streets.plan, streets.plan.edges[edge]
+    name, onto = slip_lanes(streets, node, edge)
+    end, yaw = streets.lanes[onto].ends(0)
+    ahead = heading(yaw)
+    start = end - _SLIP_BACK * ahead + _SLIP_ASIDE * turned(ahead, 3)
+    curve = hermite(start, yaw + _SLIP_ANGLE, end, yaw)
+    streets.lane(name, LaneKind.LANE, curve, 0.0, plan.lane_width, e.limit)
+    streets.pave(streets.lanes[name].ring())
+    streets.join(name, onto)
+    far = e.b if e.a == node else e.a
+    (other,) = [k for k in plan.nodes[far].arms if k != edge]
+    narrow, at_end = streets.streets[other], plan.edges[other].b == far
+    _taper(streets, narrow, narrow.half + plan.lane_width, at_end, (1.0 if at_end else -1.0,))
+
+
+def _taper(
+    streets: Streets,
+    narrow: Street,
+    half: float,
+    at_end: bool,
+    sides: tuple[float, ...] = (-1.0, 1.0),
+) -> None:
+    """Pave what a street is wider at its joint with a wider one, on its left (1) and right (-1)."""
     near = narrow.length if at_end else 0.0
     far = narrow.length - _TAPER if at_end else _TAPER
-    for side in (-1.0, 1.0):
+    for side in sides:
         edge = narrow.line(near, far, side * narrow.half)
         tip = narrow.at(near, side * half)[0]
         streets.pave(np.concatenate([edge, tip[None]]))

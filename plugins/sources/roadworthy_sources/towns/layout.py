@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +20,8 @@ _SIDE_STREET = (8.3333, 11.1111, 11.1111, 13.8889)
 _MAIN_STREET = (13.8889, 13.8889, 15.6464, 16.6667)
 _NARROWEST = 1.05
 _STUB = 95.0
+_SLIP_SHARE = 0.35
+_SLIP_LENGTHS = (110.0, 110.0, 90.0)
 
 
 @dataclass
@@ -46,6 +49,8 @@ class Edge:
         limit: [m/s].
         out: direction in which it leaves a, and in which it leaves b [rad].
         main: whether it is a main street.
+        extra: lanes more on the way from a to b, and on the way back, on its outside.
+        slip: whether it is part of a street with a slip road: nobody walks along it.
     """
 
     a: int
@@ -54,16 +59,23 @@ class Edge:
     limit: float
     main: bool
     out: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    extra: list[int] = field(default_factory=lambda: [0, 0])
+    slip: bool = False
 
 
 @dataclass
 class Plan:
-    """Nodes and edges of a town, and how wide its lanes are [m]."""
+    """Nodes and edges of a town, and how wide its lanes are [m].
+
+    Attributes:
+        slips: joints at which a slip road comes in, each with the edge that it leads along.
+    """
 
     layout: str
     lane_width: float
     nodes: list[Node] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
+    slips: list[tuple[int, int]] = field(default_factory=list)
 
     def node(self, x: float, y: float) -> int:
         """Add a node."""
@@ -189,18 +201,41 @@ def _stub(
     fast: float,
     side: float,
 ) -> None:
-    """A street out of town; a wide one may lose a lane on the way."""
+    """A street out of town; a main one may have a slip road, or lose a lane on the way."""
     here = plan.nodes[node].xy
     reach = _STUB * rng.uniform(0.9, 1.3)
     main = lanes > 1
     limit = fast if main else side
-    if main and rng.random() < 0.6:
+    draw = rng.random() if main else 1.0
+    if draw < _SLIP_SHARE:
+        _slip(plan, node, x, y, lanes, limit, bool(rng.random() < 0.5))
+        return
+    if draw < 0.6:
         joint = plan.node(float(here[0] + x * reach), float(here[1] + y * reach))
         plan.edge(node, joint, lanes, limit, main)
         node, here, lanes = joint, plan.nodes[joint].xy, lanes - 1
     end = plan.node(float(here[0] + x * reach), float(here[1] + y * reach))
     plan.nodes[end].kind = "exit"
     plan.edge(node, end, lanes, limit, main)
+
+
+def _slip(
+    plan: Plan, node: int, x: float, y: float, lanes: int, limit: float, inward: bool
+) -> None:
+    """A street out of town with a slip road onto it, on the way out or in.
+
+    The slip road becomes a lane beside the others, which ends where the next joint is.
+    """
+    at, here, way = 0.0, plan.nodes[node].xy, [node]
+    for length in _SLIP_LENGTHS:
+        at += length
+        way.append(plan.node(float(here[0] + x * at), float(here[1] + y * at)))
+    plan.nodes[way[-1]].kind = "exit"
+    edges = [plan.edge(a, b, lanes, limit, True) for a, b in itertools.pairwise(way)]
+    for edge in edges:
+        plan.edges[edge].slip = True
+    plan.edges[edges[1]].extra[int(inward)] = 1
+    plan.slips.append((way[2] if inward else way[1], edges[1]))
 
 
 def _link(plan: Plan) -> None:
@@ -224,6 +259,7 @@ def _run_through(plan: Plan, n: int, arm: int, arrives: bool, done: set[int]) ->
         edge = plan.edges[arm]
         if (edge.b == n) != arrives:
             edge.a, edge.b = edge.b, edge.a
+            edge.extra.reverse()
         n = edge.a if arrives else edge.b
         if len(plan.nodes[n].arms) != 2 or n in done:
             return

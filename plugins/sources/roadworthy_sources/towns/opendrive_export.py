@@ -1,8 +1,8 @@
 """A town's map as an ASAM OpenDRIVE 1.7 file.
 
-Every street is a road, every way through a junction a connecting road; their reference lines are
-the cubic curves and arcs that the map's lanes were sampled from. Traffic signals, stop lines,
-crosswalks and parking strips become signals and objects.
+Every street is a road, every way through a junction a connecting road; slip roads join by direct
+junctions. Reference lines are the cubic curves and arcs that the map's lanes were sampled from.
+Traffic signals, stop lines, crosswalks and parking strips become signals and objects.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from roadworthy_sources.towns import exact
 from roadworthy_sources.towns.curves import Curve
-from roadworthy_sources.towns.junctions import CROSSWALK
+from roadworthy_sources.towns.junctions import CROSSWALK, slip_lanes
 from roadworthy_sources.towns.streets import PARKING, Street
 from roadworthy_sources.towns.town import KEEP_CLEAR, Town
 
@@ -25,6 +25,7 @@ __all__ = ["opendrive", "write_opendrive"]
 Array = NDArray[np.float64]
 
 _JUNCTION_ROADS = 1000
+_SLIP_ROADS = 400
 _FINE = 2000
 
 
@@ -66,6 +67,9 @@ def opendrive(town: Town) -> ET.Element:
             ET.SubElement(connection, "laneLink", attrib={"from": str(lane), "to": "-1"})
             number += 1
         junctions.append(junction)
+    for number, (node, edge) in enumerate(town.streets.plan.slips, _SLIP_ROADS):
+        root.append(_slip_road(town, node, edge, number))
+        junctions.append(_direct_junction(town, node, edge, number))
     root.extend(junctions)
     return root
 
@@ -158,10 +162,13 @@ def _street(town: Town, edge: int) -> ET.Element:
     road = ET.Element("road", name=f"e{edge}", id=str(edge), junction="-1", rule="RHT")
     link = ET.SubElement(road, "link")
     beyond: list[dict[int, int]] = []
+    slips = {joint for joint, _ in plan.slips}
     for node, word in ((e.a, "predecessor"), (e.b, "successor")):
         ways: dict[int, int] = {}
         kind = plan.nodes[node].kind
-        if kind == "joint":
+        if node in slips:
+            ET.SubElement(link, word, elementType="junction", elementId=_junction_id(node))
+        elif kind == "joint":
             (other,) = [k for k in plan.nodes[node].arms if k != edge]
             there = plan.edges[other]
             contact = "start" if there.a == node else "end"
@@ -179,11 +186,11 @@ def _street(town: Town, edge: int) -> ET.Element:
     road.set("length", _n(_geometries(view, [street.curve])))
     section = ET.SubElement(ET.SubElement(road, "lanes"), "laneSection", s="0")
     left = ET.SubElement(section, "left")
-    for k in range(e.lanes, 0, -1):
+    for k in range(e.lanes + e.extra[1], 0, -1):
         _lane(left, k, plan.lane_width, beyond[0].get(k), beyond[1].get(k))
     ET.SubElement(ET.SubElement(section, "center"), "lane", id="0", type="none", level="false")
     right = ET.SubElement(section, "right")
-    for k in range(1, e.lanes + 1):
+    for k in range(1, e.lanes + e.extra[0] + 1):
         _lane(right, -k, plan.lane_width, beyond[0].get(-k), beyond[1].get(-k))
     road.append(_objects(town, street))
     road.append(_signals(town, street))
@@ -235,6 +242,53 @@ def _signals(town: Town, street: Street) -> ET.Element:
     return out
 
 
+def _slip_road(town: Town, node: int, edge: int, number: int) -> ET.Element:
+    """The road of a slip road, one lane wide."""
+    lane = town.streets.lanes[slip_lanes(town.streets, node, edge)[0]]
+    road = ET.Element("road", name=f"x{edge}", id=str(number), junction="-1", rule="RHT")
+    link = ET.SubElement(road, "link")
+    ET.SubElement(link, "successor", elementType="junction", elementId=_junction_id(node))
+    kind = ET.SubElement(road, "type", s="0", type="town")
+    ET.SubElement(kind, "speed", max=_n(lane.limit), unit="m/s")
+    view = ET.SubElement(road, "planView")
+    road.set("length", _n(_geometries(view, [lane.curve])))
+    _one_lane(road, lane.width, None, None)
+    return road
+
+
+def _direct_junction(town: Town, node: int, edge: int, number: int) -> ET.Element:
+    """Where a slip road comes in: a street, the slip road, and the wider street after them."""
+    streets, plan = town.streets, town.streets.plan
+    (before,) = [k for k in plan.nodes[node].arms if k != edge]
+    junction = ET.Element("junction", id=_junction_id(node), name=f"n{node}", type="direct")
+    _, onto = slip_lanes(streets, node, edge)
+    through = zip(streets.arriving(node, before), streets.leaving(node, edge), strict=False)
+    back = zip(streets.arriving(node, edge), streets.leaving(node, before), strict=True)
+    links = [
+        (before, edge, [(_road_of(a)[1], _road_of(b)[1]) for a, b in through]),
+        (edge, before, [(_road_of(a)[1], _road_of(b)[1]) for a, b in back]),
+        (number, edge, [(-1, _road_of(onto)[1])]),
+    ]
+    for k, (come, go, lanes) in enumerate(links):
+        contact = "start" if plan.edges[go].a == node else "end"
+        connection = ET.SubElement(
+            junction, "connection", id=str(k), incomingRoad=str(come), linkedRoad=str(go),
+            contactPoint=contact,
+        )  # fmt: skip
+        for one, two in lanes:
+            ET.SubElement(connection, "laneLink", attrib={"from": str(one), "to": str(two)})
+    return junction
+
+
+def _one_lane(road: ET.Element, width: float, before: int | None, after: int | None) -> None:
+    """The lane of a road whose reference line is the middle of its one lane."""
+    element = ET.SubElement(road, "lanes")
+    ET.SubElement(element, "laneOffset", s="0", a=_n(0.5 * width), b="0", c="0", d="0")
+    section = ET.SubElement(element, "laneSection", s="0")
+    ET.SubElement(ET.SubElement(section, "center"), "lane", id="0", type="none", level="false")
+    _lane(ET.SubElement(section, "right"), -1, width, before, after)
+
+
 def _connecting(town: Town, node: int, number: int, chain: list[str]) -> ET.Element:
     """The road of a way through a junction, one lane wide."""
     lanes, plan = town.streets.lanes, town.streets.plan
@@ -250,10 +304,5 @@ def _connecting(town: Town, node: int, number: int, chain: list[str]) -> ET.Elem
     ET.SubElement(kind, "speed", max=_n(min(lanes[n].limit for n in chain)), unit="m/s")
     view = ET.SubElement(road, "planView")
     road.set("length", _n(_geometries(view, [lanes[n].curve for n in chain[1:-1]])))
-    element = ET.SubElement(road, "lanes")
-    ET.SubElement(element, "laneOffset", s="0", a=_n(0.5 * plan.lane_width), b="0", c="0", d="0")
-    section = ET.SubElement(element, "laneSection", s="0")
-    ET.SubElement(ET.SubElement(section, "center"), "lane", id="0", type="none", level="false")
-    right = ET.SubElement(section, "right")
-    _lane(right, -1, plan.lane_width, come_lane, go_lane)
+    _one_lane(road, plan.lane_width, come_lane, go_lane)
     return road

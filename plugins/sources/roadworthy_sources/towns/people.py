@@ -225,7 +225,8 @@ def populate(town: Town, draw: Draw, steps: int, green: dict[int, list[tuple[int
             _fill_lane(crowd, town, draw, lane, spacing * draw.uniform(0.6, 1.6), sites)
     for street in town.streets.streets.values():
         _park(crowd, town, draw, street)
-        _pavement(crowd, draw, street)
+        if not town.streets.plan.edges[street.edge].slip:
+            _pavement(crowd, draw, street)
     for crossing in town.crossings:
         _cross(crowd, town, draw, crossing, green)
     return crowd
@@ -326,6 +327,8 @@ def _construction(crowd: Crowd, town: Town, draw: Draw, street: Street) -> None:
     """Perhaps a building site: it takes the outer lane of two or more, and narrows a single one."""
     draws = draw.rng.random(3)
     if draws[0] > _SITE_SHARE or street.length < 90.0 or street.crossing or any(street.parking):
+        return
+    if any(town.streets.plan.edges[street.edge].extra):
         return
     lanes, width = len(street.lanes[0]), town.streets.plan.lane_width
     side = -1.0 if draws[1] < 0.5 else 1.0

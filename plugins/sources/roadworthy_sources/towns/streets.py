@@ -79,7 +79,7 @@ class Street:
         edge: number of the edge.
         curve: its middle, from mouth to mouth, from node a to node b.
         lanes: names, of the way from a to b and of the way back, from the middle outwards.
-        half: half its width, parking left out [m].
+        half: half its width, parking and lanes of slip roads left out [m].
         parking: whether there is a parking strip beside the way there, and beside the way back.
         crossing: where a crosswalk lies in mid-block, its middle, 0 for nowhere [m].
         crossed: the nodes at whose mouth there is a crosswalk.
@@ -152,18 +152,20 @@ class Streets:
         """Add the lanes of an edge along a curve from its node a to its node b."""
         e, width = self.plan.edges[edge], self.plan.lane_width
         rows = []
-        for word, line in (("f", curve), ("b", curve.reversed())):
+        ways = (("f", curve, e.extra[0]), ("b", curve.reversed(), e.extra[1]))
+        for word, line, extra in ways:
             row = tuple(
                 self.lane(f"e{edge}/{word}{k}", LaneKind.LANE, line, -(k + 0.5) * width, width,
                           e.limit)
-                for k in range(e.lanes)
+                for k in range(e.lanes + extra)
             )  # fmt: skip
             for inner, outer in itertools.pairwise(row):
                 self.lanes[inner].beside[1], self.lanes[outer].beside[0] = outer, inner
             rows.append(row)
         street = Street(edge, curve, (rows[0], rows[1]), e.lanes * width)
         self.streets[edge] = street
-        self.pave(street.band(0.0, street.length, -street.half, street.half))
+        low, high = -street.half - e.extra[0] * width, street.half + e.extra[1] * width
+        self.pave(street.band(0.0, street.length, low, high))
         return street
 
     def arriving(self, node: int, edge: int) -> tuple[str, ...]:

@@ -192,6 +192,9 @@ def _families(streets: Streets) -> tuple[str, ...]:
                 else "four_way"
             )  # fmt: skip
             continue
+        if place == "x":
+            out.append("merge")
+            continue
         if lane.beside != ["", ""] and not lane.after:
             exits = plan.nodes[_end(streets, name)].kind == "exit"
             out.append("straight" if exits else "merge")
