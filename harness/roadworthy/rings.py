@@ -15,6 +15,8 @@ from shapely.geometry.base import BaseGeometry
 __all__ = ["polygon_of", "ring_of", "rings_of", "union_rings"]
 
 _MIN_AREA = 0.01
+_GRID = 1e-3
+"""Corners of unions lie on a grid of 1 mm."""
 
 
 def polygon_of(ring: NDArray[np.float64]) -> BaseGeometry:
@@ -51,7 +53,8 @@ def union_rings(polygons: list[NDArray[np.float64]], seam: float) -> list[NDArra
         [polygon_of(p).buffer(seam, join_style="mitre", quad_segs=1) for p in polygons]
     )
     merged = merged.buffer(-seam, join_style="mitre", quad_segs=1)
-    return rings_of(merged.simplify(0.01))
+    # Simplified outlines may touch themselves; on a grid they are mended, and cannot fail later.
+    return rings_of(shapely.set_precision(merged.simplify(0.01), _GRID))
 
 
 def ring_of(polygon: Any) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import shapely
 from roadworthy.errors import SuiteError
+from roadworthy.rings import union_rings
 from roadworthy.routing import LaneGraph
 from roadworthy.scenario import HISTORY, AgentKind, AreaKind, LaneKind, Scenario, SignalState
 from roadworthy.vehicle import PACIFICA, EgoIndex
@@ -294,3 +296,20 @@ def test_speed_script_integrates_its_knots() -> None:
 
 def test_the_vehicle_is_that_of_the_score(scenes: list[Scenario]) -> None:
     assert all(s.vehicle == PACIFICA for s in scenes)
+
+
+def test_sections_of_a_road_meet_without_a_notch() -> None:
+    found = Procedural(seed=3, count=40, families=["curve"], distribution="common").scenarios()
+    for scenario in itertools.islice(found, 20, 40):
+        rings = zip(scenario.map.area_kind, scenario.map.area_polygon, strict=True)
+        ground = shapely.union_all([shapely.polygons(r) for k, r in rings if k == 0])
+        closed = ground.buffer(0.1, join_style="mitre").buffer(-0.1, join_style="mitre")
+        assert closed.difference(ground).area < 0.01, scenario.id
+
+
+def test_unions_of_rings_that_touch_themselves_do_not_fail() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        rings = [rng.uniform(0.0, 12.0, (int(rng.integers(3, 12)), 2)) for _ in range(8)]
+        for ring in union_rings(rings, 0.3):
+            assert shapely.polygons(ring).is_valid

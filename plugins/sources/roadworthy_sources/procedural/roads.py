@@ -65,9 +65,14 @@ def connector(before: Curve, after: Curve) -> Curve:
 
 
 def offset(curve: Curve, left: float) -> Curve:
-    """The curve moved to its left by some metres, point by point along its normals."""
-    yaw = path_yaw(curve)
-    return curve + left * np.stack([-np.sin(yaw), np.cos(yaw)], axis=1)
+    """The curve moved to its left by some metres, point by point along its normals.
+
+    At its ends an evenly spaced arc is turned as it is within, so that the sections of a road
+    meet without a notch.
+    """
+    step = np.gradient(curve, axis=0, edge_order=2 if len(curve) > 2 else 1)
+    normal = np.stack([-step[:, 1], step[:, 0]], axis=1) / np.hypot(step[:, :1], step[:, 1:])
+    return np.asarray(curve + left * normal)
 
 
 @dataclass(frozen=True)

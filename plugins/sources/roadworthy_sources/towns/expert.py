@@ -1,13 +1,13 @@
 r"""The expert who drives each ego: PDM-Closed, with a hand as unsteady as a human's.
 
 A draft, in which a driver of the town is the ego, is driven again from its present on: by
-PDM-Closed, which plans twice a second among reactive traffic, with the tracker and the vehicle
-model that every planner is driven with. PDM-Closed itself stops half a metre behind others and
-drives along the very kerb, which nobody should learn; so first it drives *carefully*, in a car that
-is given more room than it needs. Where that drive is a success (`success`: no collision at fault,
-never off the road) and gets ahead, it becomes the log, its traffic included. Then PDM-Closed as it
-is drives the scene with that log, to tell whether it survives it; where the careful one did not,
-this drive becomes the log.
+PDM-Closed, among reactive traffic, with the tracker and the vehicle model that every planner is
+driven with. PDM-Closed itself stops half a metre behind others and drives along the very kerb,
+which nobody should learn; so first it drives *carefully*: once a second it plans for a car that
+needs more room. Where that drive is a success (`success`: no collision at fault, never off the
+road) and gets ahead, it becomes the log, its traffic included. Then PDM-Closed as it is drives the
+scene with that log, to tell whether it survives it; where the careful one did not, this drive
+becomes the log.
 
 What is logged of the ego is that drive as a hand and a foot would do it: it slows down for bends,
 which PDM-Closed takes at up to 7 m/s² to the side, to 4; its pace errs by
@@ -48,6 +48,9 @@ Array = NDArray[np.float64]
 EXPERTS = ("pdm-closed", "driver", "evasion")
 """Who may have driven the logged ego; the tag is `expert:NAME`."""
 REPLAN_HZ = 2.0
+"""Plans per second of PDM-Closed as it is, whose survival is told."""
+CAREFUL_HZ = 1.0
+"""Plans per second of the careful one."""
 _ROOMY = replace(
     PACIFICA,
     width=PACIFICA.width + 0.3,
@@ -95,13 +98,14 @@ def log_expert(
     """
     if not drafts:
         return []
-    careful, cautious = _drive([replace(draft, vehicle=_ROOMY) for draft in drafts])
+    roomy = [replace(draft, vehicle=_ROOMY) for draft in drafts]
+    careful, cautious = _drive(roomy, CAREFUL_HZ)
     out: list[Scenario | None] = []
     for row, draft in enumerate(drafts):
         logged = _driven(town, draft, careful, row, draws[row]) if cautious[row] else None
         out.append(logged)
     again = [logged or draft for logged, draft in zip(out, drafts, strict=True)]
-    plain, survived = _drive(again)
+    plain, survived = _drive(again, REPLAN_HZ)
     for row, draft in enumerate(drafts):
         logged, tags = out[row], draft.tags
         if logged is None and not survived[row]:
@@ -118,10 +122,12 @@ def log_expert(
     return out
 
 
-def _drive(scenarios: Sequence[Scenario]) -> tuple[RolloutBatch, NDArray[np.bool_]]:
+def _drive(
+    scenarios: Sequence[Scenario], replan_hz: float
+) -> tuple[RolloutBatch, NDArray[np.bool_]]:
     """What PDM-Closed does in scenarios, and which of them it survives."""
     cases = [Case(scenario, 0, 0) for scenario in scenarios]
-    simulator = ClosedLoop(replan_hz=REPLAN_HZ, traffic="idm")
+    simulator = ClosedLoop(replan_hz=replan_hz, traffic="idm")
     rollouts = simulator.run(cases, PlannerHost(PDMClosed, 600.0))
     return rollouts, np.asarray(Success().score(rollouts).values["success"]) > 0.5
 

@@ -137,12 +137,16 @@ class Towns:
         made = self._logs[at]
         if slot < len(made):
             return made[slot]
-        name = f"towns-{self.split}-{self.seed}-{index:07d}"
+        name = self._name(index)
         error = ScenarioError(
             f"scenario {name!r}: none of {_ATTEMPTS} logs has such a drive",
             hint="Choose another seed, or more features.",
         )
         return Rejected(name, "towns", type(error).__name__, str(error))
+
+    def _name(self, index: int) -> str:
+        kind = "" if self.distribution == "mixed" else f"{self.distribution}-"
+        return f"towns-{kind}{self.split}-{self.seed}-{index:07d}"
 
     def is_rare(self, at: int) -> bool:
         """Whether something rare happens in log `at`."""
@@ -181,7 +185,7 @@ class Towns:
                 for logged in log_expert(town, drafts, harmed, hands):
                     if logged is None or (self.solvable_only and "unsolvable" in logged.tags):
                         continue
-                    name = f"towns-{self.split}-{self.seed}-{at * PER_LOG + len(made):07d}"
+                    name = self._name(at * PER_LOG + len(made))
                     made.append(admit(replace(logged, id=name, lineage=lineage)))
             if len(made) >= PER_LOG:
                 break
