@@ -54,7 +54,12 @@ class BatchPlanner(Protocol):
 
 @runtime_checkable
 class Source(Protocol):
-    """Reads or makes scenarios."""
+    """Reads or makes scenarios.
+
+    A source whose scenes can be made one by one may also offer `__len__()` and `scenario(index)`,
+    which gives the scene that `scenarios()` yields in that place: then worker processes share the
+    work.
+    """
 
     def scenarios(self) -> Iterator[Scenario | Rejected]:
         """Scenarios in a fixed order. A scene that cannot be read is yielded as `Rejected`,

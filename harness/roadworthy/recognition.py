@@ -12,8 +12,12 @@ refused with a reason, than passed over.
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +35,11 @@ from roadworthy.plugins import Entry, FactorySpec, Registry, registry
 from roadworthy.scenario import Rejected, Scenario
 from roadworthy.suite import PluginConfig, load_suite
 
-__all__ = ["LeftOut", "find_sources", "read_scenes"]
+__all__ = ["LeftOut", "find_sources", "read_numbered", "read_scenes"]
 
 _DEEPEST = 12
+_PART = 20
+"""Scenes that a worker makes at a time."""
 _PAPERS = ("README", "LICENSE", "LICENCE", "COPYING", "CITATION")
 
 
@@ -99,6 +105,48 @@ def read_scenes(spec: FactorySpec) -> Iterator[Scenario | Rejected]:
     except Exception as error:  # a source is a plugin and may raise anything
         name = Path(str(spec.options.get("path", spec.entry.name))).name
         yield _rejected(name, spec.entry.name, error)
+
+
+def read_numbered(spec: FactorySpec, workers: int) -> Iterator[Scenario | Rejected]:
+    """As `read_scenes`, with the work of sources that make scenes by number (`protocols.Source`)
+    shared out among processes: the same scenes in the same order.
+
+    Raises:
+        PluginError: the source cannot be made with its options.
+    """
+    source = spec.build()
+    if workers < 2 or not (hasattr(source, "scenario") and hasattr(source, "__len__")):
+        yield from read_scenes(spec)
+        return
+    parts = iter(range(0, len(source), _PART))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _begin, (spec,)) as pool:
+        waiting = deque(pool.submit(_part, first) for first in itertools.islice(parts, 2 * workers))
+        while waiting:
+            done = waiting.popleft().result()
+            waiting.extend(pool.submit(_part, first) for first in itertools.islice(parts, 1))
+            yield from done
+
+
+_made: list[tuple[FactorySpec, Any]] = []
+
+
+def _begin(spec: FactorySpec) -> None:
+    """In a worker: make the source, once."""
+    _made[:] = [(spec, spec.build())]
+
+
+def _part(first: int) -> list[Scenario | Rejected]:
+    """In a worker: some scenes of its source. What goes wrong is the last of them, `Rejected`."""
+    spec, source = _made[0]
+    found: list[Scenario | Rejected] = []
+    try:
+        for index in range(first, min(first + _PART, len(source))):
+            scene = source.scenario(index)
+            found.append(admit(scene) if isinstance(scene, Scenario) else scene)
+    except Exception as error:  # a source is a plugin and may raise anything
+        found.append(_rejected(f"{spec.entry.name}-{first + len(found)}", spec.entry.name, error))
+    return found
 
 
 def _rejected(name: str, source: str, error: Exception) -> Rejected:

@@ -268,3 +268,17 @@ def test_lists_all_the_real_data(data_dir: Path, capsys: pytest.CaptureFixture[s
     rows = listed(capsys, data_dir / "av2_logs", data_dir / "nuscenes_mini_scenarionet")
     assert len(rows) == 10
     assert all(row["traffic"] == "recorded" and not row["refused"] for row in rows)
+
+
+def test_workers_write_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    towns = ("towns", *(f"-o{o}" for o in ("count=25", "seed=3", "towns=2", "split=mining")))
+    for workers in (1, 2):
+        out = tmp_path / f"{workers}.store"
+        assert run("convert", *towns, "--out", out, "--workers", workers) == ExitCode.OK
+        assert "25 scenarios, 0 refused" in capsys.readouterr().out
+    names = sorted(path.name for path in (tmp_path / "1.store").iterdir())
+    for name in names:
+        one, two = ((tmp_path / f"{k}.store" / name).read_bytes() for k in (1, 2))
+        assert one == two, name
+    records = list(ScenarioStore(tmp_path / "2.store").records())
+    assert {record.split for record in records} == {"mining"}  # type: ignore[union-attr]

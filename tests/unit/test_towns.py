@@ -17,11 +17,20 @@ from roadworthy.errors import SuiteError
 from roadworthy.geometry.boxes import boxes_intersect
 from roadworthy.host import PlannerHost
 from roadworthy.rollout import Case
-from roadworthy.scenario import HISTORY, AgentKind, AreaKind, LaneKind, Scenario, SignalState
+from roadworthy.scenario import (
+    HISTORY,
+    AgentKind,
+    AreaKind,
+    LaneKind,
+    RoadMap,
+    Scenario,
+    SignalState,
+)
 from roadworthy.vehicle import EgoIndex
 from roadworthy_metrics.success import Success
 from roadworthy_planners.pdm_closed import PDMClosed
 from roadworthy_simulators.closed_loop import ClosedLoop
+from roadworthy_sources.opendrive import read_map
 from roadworthy_sources.towns import Towns, exact, expert, realism
 from roadworthy_sources.towns.curves import arc, bezier, hermite
 from roadworthy_sources.towns.expert import EXPERTS, REPLAN_HZ, log_expert
@@ -447,6 +456,44 @@ def test_opendrive_lists_every_way_through_town(towns: list[Town], tmp_path: Pat
                 assert connection.get("linkedRoad") in roads
                 continue
             assert roads[connection.get("connectingRoad")].get("junction") != "-1"
+
+
+def ways(road_map: RoadMap) -> dict[int, set[int]]:
+    """Per lane of a street the lanes of streets that follow it, behind connectors."""
+    out: dict[int, set[int]] = {}
+    for lane in np.flatnonzero(road_map.lane_kind == LaneKind.LANE):
+        found: set[int] = set()
+        seen: set[int] = set()
+        todo = road_map.lane_successors[int(lane)].tolist()
+        while todo:
+            after = todo.pop()
+            if after not in seen:
+                seen.add(after)
+                through = road_map.lane_kind[after] == LaneKind.CONNECTOR
+                todo += road_map.lane_successors[after].tolist() if through else []
+                found |= set() if through else {after}
+        out[int(lane)] = found
+    return out
+
+
+def test_opendrive_is_read_back_as_the_same_streets(towns: list[Town], tmp_path: Path) -> None:
+    def ends(road_map: RoadMap, lane: int) -> np.ndarray:
+        line = road_map.lane_centreline[lane]
+        return np.concatenate([line[0, :2], line[-1, :2]])
+
+    for town in [towns[0], *(town for town in towns if town.streets.plan.slips)][:3]:
+        write_opendrive(town, tmp_path / "town.xodr")
+        read = read_map(tmp_path / "town.xodr")
+        mine, theirs = ways(town.map), ways(read)
+        assert len(mine) == len(theirs)
+        there = np.array([ends(read, lane) for lane in theirs])
+        twin = {}
+        for lane in mine:
+            far = np.abs(there - ends(town.map, lane)).max(axis=1)
+            assert far.min() < 0.05
+            twin[lane] = list(theirs)[int(far.argmin())]
+        for lane, after in mine.items():
+            assert {twin[k] for k in after} == theirs[twin[lane]], town.map.lane_id[lane]
 
 
 def test_opendrive_passes_the_checker_of_asam(towns: list[Town], tmp_path: Path) -> None:

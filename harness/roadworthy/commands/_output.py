@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import click
 
-__all__ = ["job_summary", "print_json", "print_table"]
+__all__ = ["job_summary", "print_json", "print_table", "track"]
+
+_T = TypeVar("_T")
 
 
 def print_table(
@@ -56,3 +59,16 @@ def print_json(value: object) -> None:
     import msgspec
 
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def track(items: Iterable[_T], words: str) -> Iterator[_T]:
+    """The items, counted on standard error for a person at a terminal."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:.0f}"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+        yield from bar.track(items, total=None, description=words)

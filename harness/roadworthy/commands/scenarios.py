@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from roadworthy.commands._output import print_json, print_table
+from roadworthy.commands._output import print_json, print_table, track
 from roadworthy.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -130,13 +130,16 @@ def show(
 @_common
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
 @click.option("--split", help="The split of all scenes [the scene's tag, if it is train, "
-              "validation, mining or test].")  # fmt: skip
+              "validation, mining or test, or split: and one of these].")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
+              help="Processes that make scenes, of sources that make them by number.")  # fmt: skip
 def convert(
     subjects: tuple[str, ...],
     data: Path | None,
     options: tuple[str, ...],
     out: Path,
     split: str | None,
+    workers: int,
 ) -> ExitCode:
     """Writes scenes into a store, which is read fast and needs no other library.
 
@@ -150,12 +153,14 @@ def convert(
     stored = refused = 0
     lost: list[DataError] = []
     with StoreWriter(out) as store:
-        for scene in _scenes(subjects, options, data):
+        scenes = track(_scenes(subjects, options, data, workers), "storing")
+        for scene in scenes:
             if isinstance(scene, Rejected):
                 store.reject(scene)
                 refused += 1
                 continue
-            word = next((tag for tag in scene.tags if tag in SPLITS), "")
+            words = (tag.removeprefix("split:") for tag in scene.tags)
+            word = next((word for word in words if word in SPLITS), "")
             try:
                 store.add(scene, split=word if split is None else split)
                 stored += 1
@@ -233,10 +238,10 @@ def _store_problems(path: Path) -> tuple[list[str], int]:
 
 
 def _scenes(
-    subjects: Sequence[str], options: Sequence[str], data: Path | None
+    subjects: Sequence[str], options: Sequence[str], data: Path | None, workers: int = 1
 ) -> Iterator[Scenario | Rejected]:
     """The scenes of all subjects; what is left out is said on standard error."""
-    from roadworthy.recognition import LeftOut, find_sources, read_scenes
+    from roadworthy.recognition import LeftOut, find_sources, read_numbered
     from roadworthy.review import parse_options
 
     given = parse_options(options)
@@ -245,7 +250,7 @@ def _scenes(
             if isinstance(spec, LeftOut):
                 _say_left_out(spec)
             else:
-                yield from read_scenes(spec)
+                yield from read_numbered(spec, workers)
 
 
 def _find(subject: str, name: str | None, options: Sequence[str], data: Path | None) -> Scenario:

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from roadworthy.host import PlannerHost
 from roadworthy.rollout import Case, RolloutBatch
-from roadworthy.scenario import DT, Scenario
+from roadworthy.scenario import DT, Scenario, SignalState
 from roadworthy.solvability import Certificate, solve, steady_drive
 from roadworthy.vehicle import PACIFICA, EgoIndex
 from roadworthy_metrics.success import Success
@@ -76,6 +76,7 @@ _SIDEWAYS = 4.0
 _SLOWING = 2.5
 _CATCHING_UP = 1.5
 _SPACING = 0.3
+_BESIDE = 2.0
 _STALLS = 0.6
 """Whoever gets less far than this share of the driver's way is no example."""
 
@@ -151,9 +152,26 @@ def _driven(
     for share in _HANDS:
         ego = _with_drive(draft, _unsteady(drive, hand, share))
         logged = replace(draft, ego=ego, agents=agents)
-        if fit(town, ego, "rare" if "rare" in draft.tags else "common") and not touched(logged):
+        good = fit(town, ego, "rare" if "rare" in draft.tags else "common")
+        if good and not touched(logged) and not _runs_red(logged):
             return logged
     return None
+
+
+def _runs_red(scenario: Scenario) -> bool:
+    """Whether the ego's front enters a lane of its route while its signal is red."""
+    c, s = exact.cos_sin(scenario.ego[:, EgoIndex.YAW])
+    front = scenario.ego[:, :2] + PACIFICA.front * np.stack([c, s], axis=1)
+    for lane, state in zip(scenario.signals.lane, scenario.signals.state, strict=True):
+        if int(lane) in scenario.route.lanes:
+            x, y, yaw = scenario.map.lane_centreline[int(lane)][0]
+            along, across = (float(v) for v in exact.cos_sin(yaw))
+            gone = along * (front[:, 0] - x) + across * (front[:, 1] - y)
+            aside = along * (front[:, 1] - y) - across * (front[:, 0] - x)
+            enters = (gone[:-1] < 0.0) & (gone[1:] >= 0.0) & (np.abs(aside[1:]) < _BESIDE)
+            if (state[1:][enters] == SignalState.RED).any():
+                return True
+    return False
 
 
 def _with_drive(draft: Scenario, pose: Array) -> Array:
