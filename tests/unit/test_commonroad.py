@@ -245,7 +245,10 @@ def test_simulated_traffic_on_real_streets(data_dir: Path) -> None:
 
 @pytest.mark.real_logs
 def test_maps_are_as_commonroad_io_reads_them(data_dir: Path, tmp_path: Path) -> None:
-    reader = pytest.importorskip("commonroad.common.file_reader", reason="needs commonroad-io")
+    try:
+        reader = pytest.importorskip("commonroad.common.file_reader", reason="needs commonroad-io")
+    except TypeError:  # protobuf refuses what commonroad-io generated with an older one
+        pytest.skip("commonroad-io needs protobuf 3.20")
     for name in ("ngsim_commonroad/USA_Lanker-2_10_T-1", "osm_map_scenarios/DEU_Moabit-5_2_T-1"):
         packed = data_dir / f"{name}.xml.gz"
         plain = tmp_path / "plain.xml"

@@ -26,6 +26,7 @@ from roadworthy.scenario import (
     Scenario,
     SignalState,
 )
+from roadworthy.seeding import generator
 from roadworthy.vehicle import EgoIndex
 from roadworthy_metrics.success import Success
 from roadworthy_planners.pdm_closed import PDMClosed
@@ -335,6 +336,18 @@ def test_any_scenario_is_made_without_those_before_it(common: list[Scenario]) ->
     source = Towns(seed=11, count=10, distribution="common", towns=8)
     assert source.scenario(37).hash == common[37].hash  # type: ignore[union-attr]
     assert source.scenario(3).hash == common[3].hash  # type: ignore[union-attr]
+
+
+def test_a_hundred_thousand_scenarios_of_one_seed_are_there_and_differ() -> None:
+    source = Towns(seed=11, count=100_000, distribution="common")
+    logs = source.count // PER_LOG
+    first = {
+        generator(11, "log", "train", at % source.towns, at // source.towns, 0).random()
+        for at in range(logs)
+    }
+    assert len(first) == logs == 20_000
+    far = [source.scenario(index) for index in (4, 33_333, 66_666, 99_999)]
+    assert len({s.hash for s in far if isinstance(s, Scenario)}) == len(far)
 
 
 def test_equal_seeds_give_equal_bytes_in_another_process_and_on_a_lesser_processor(
