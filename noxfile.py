@@ -62,6 +62,8 @@ def fuzz(session: nox.Session) -> None:
     properties = ["test_hostile_files.py", "test_parsers.py", "test_reader_fuzz.py"]
     session.run("pytest", "-n", "0", *(f"tests/property/{name}" for name in properties))
     session.run("python", "tests/fuzz.py", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
 @nox.session(name="opendrive-check")
 def opendrive_check(session: nox.Session) -> None:
     """Towns as OpenDRIVE, checked by ASAM's own checker; it wants numpy 1, so has its own venv."""
