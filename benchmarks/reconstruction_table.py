@@ -95,7 +95,7 @@ def lights() -> None:
             "held-out drive, as it is", "calibrated", "SSIM"), rows())  # fmt: skip
 
 
-def recording(path: Path, width: int, steps: int) -> None:
+def recording(path: Path, width: int, steps: int, only: list[str] | None = None) -> None:
     fits = {
         "all": {},
         "no exposures": {"appearance": False, "exposure": False},
@@ -108,6 +108,8 @@ def recording(path: Path, width: int, steps: int) -> None:
 
     def rows() -> Iterable[Iterable[Any]]:
         for name, changes in fits.items():
+            if only and name not in only:
+                continue
             figures, count, spent = _fitted(found, replace(base, **changes))
             held = figures["held_out_views"]
             yield (name, count, f"{spent:.0f}", *_quality(figures["train"]), *_quality(held),
@@ -126,8 +128,9 @@ if __name__ == "__main__":
     real.add_argument("path", type=Path)
     real.add_argument("--width", type=int, default=240)
     real.add_argument("--steps", type=int, default=3000)
+    real.add_argument("--only", action="append", help="Of the rows; repeatable.")
     given = parser.parse_args()
     if given.what == "recording":
-        recording(given.path, given.width, given.steps)
+        recording(given.path, given.width, given.steps, given.only)
     else:
         {"town": town, "lights": lights}[given.what]()

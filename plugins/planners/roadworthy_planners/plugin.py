@@ -11,6 +11,7 @@ from roadworthy.hookspecs import hookimpl
 def roadworthy_planners() -> Mapping[str, str]:
     return {
         "anchor": "roadworthy_planners.anchor.planner:Anchor",
+        "anchor-camera": "roadworthy_planners.anchor.camera:AnchorCamera",
         "constant-velocity": "roadworthy_planners.constant_velocity:ConstantVelocity",
         "idm": "roadworthy_planners.idm:IDM",
         "log-replay": "roadworthy_planners.log_replay:LogReplay",

@@ -11,6 +11,8 @@ from roadworthy.hookspecs import hookimpl
 def roadworthy_trainers() -> Mapping[str, str]:
     return {
         "awr": "roadworthy_trainers.awr:AWR",
+        "camera-distillation": "roadworthy_trainers.by_camera:CameraDistillation",
+        "camera-imitation": "roadworthy_trainers.by_camera:CameraImitation",
         "dense-distillation": "roadworthy_trainers.dense_distillation:DenseDistillation",
         "grpo": "roadworthy_trainers.grpo:GRPO",
         "imitation": "roadworthy_trainers.imitation:Imitation",

@@ -15,6 +15,7 @@ from roadworthy.store import write_file
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from .eyes import CameraNetwork, EyesConfig
 from .network import AnchorNetwork, NetworkConfig
 from .vocabulary import Vocabulary
 
@@ -34,6 +35,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         format: version of the layout.
         planner: whose checkpoint it is.
         network: sizes.
+        eyes: cameras that it looks through, if it does.
         profiles, targets: the vocabulary.
         vocabulary_hash: its content hash.
         mix: how the heads are combined into one choice; see `Anchor`.
@@ -44,6 +46,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     planner: str = "anchor"
     network: NetworkConfig = NetworkConfig()
+    eyes: EyesConfig | None = None
     profiles: list[list[float]]
     targets: list[float]
     vocabulary_hash: str
@@ -59,7 +62,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 def save_checkpoint(
     folder: Path,
-    network: AnchorNetwork,
+    network: AnchorNetwork | CameraNetwork,
     vocabulary: Vocabulary,
     mix: Mapping[str, float],
     provenance: Mapping[str, Any],
@@ -71,8 +74,11 @@ def save_checkpoint(
     """
     state = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
     weights = save(state)
+    eyes = network.eyes.config if isinstance(network, CameraNetwork) else None
     manifest = Checkpoint(
+        planner="anchor" if eyes is None else "anchor-camera",
         network=network.config,
+        eyes=eyes,
         profiles=vocabulary.profiles.tolist(),
         targets=vocabulary.targets.tolist(),
         vocabulary_hash=vocabulary.hash,
@@ -90,7 +96,7 @@ def save_checkpoint(
     return folder
 
 
-def load_checkpoint(folder: Path) -> tuple[Checkpoint, AnchorNetwork]:
+def load_checkpoint(folder: Path) -> tuple[Checkpoint, AnchorNetwork | CameraNetwork]:
     """Read a checkpoint.
 
     Raises:
@@ -103,7 +109,11 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint, AnchorNetwork]:
             f"{folder / WEIGHTS}: these are not the weights that {MANIFEST} was written for",
             hint="Copy the folder again, or train again.",
         )
-    network = AnchorNetwork(manifest.network)
+    network = (
+        AnchorNetwork(manifest.network)
+        if manifest.eyes is None
+        else CameraNetwork(manifest.network, manifest.eyes)
+    )
     try:
         weights = load(data)
     except SafetensorError as error:
@@ -138,8 +148,13 @@ def _read_manifest(folder: Path) -> Checkpoint:
     if not (0 < network.width <= 1024 and network.heads > 0 and network.width % network.heads == 0
             and all(0 <= layers <= 32 for layers in sizes[2:])):  # fmt: skip
         raise DataError(f"{path}: network sizes {sizes} make no network", hint="Train again.")
-    if manifest.planner != "anchor":
+    if manifest.planner != ("anchor" if manifest.eyes is None else "anchor-camera"):
         raise DataError(f"{path}: a checkpoint of {manifest.planner!r}, not of 'anchor'")
+    eyes = manifest.eyes
+    if eyes is not None and not (
+        0 < len(eyes.cameras) <= 32 and 16 <= eyes.width <= 1024 and 16 <= eyes.height <= 1024
+    ):
+        raise DataError(f"{path}: {eyes} are no eyes", hint="Train again.")
     if vocabulary.hash != manifest.vocabulary_hash:
         raise DataError(
             f"{path}: vocabulary_hash = {manifest.vocabulary_hash!r}, but the anchors have "

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from roadworthy import Brief, ObservationBatch, TrajectoryBatch
+from roadworthy.errors import DataError
 from roadworthy.scenario import DT
 
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -89,7 +90,12 @@ class Anchor:
     """
 
     def __init__(self, checkpoint: Path) -> None:
-        manifest, self.network = load_checkpoint(Path(checkpoint))
+        manifest, network = load_checkpoint(Path(checkpoint))
+        if not isinstance(network, AnchorNetwork):
+            raise DataError(
+                f"{checkpoint}: is of a planner with cameras", hint='Use "anchor-camera".'
+            )
+        self.network = network
         self.vocabulary = manifest.vocabulary
         self.mix: Mapping[str, float] = dict(manifest.mix)
         self.provenance: Mapping[str, Any] = manifest.provenance

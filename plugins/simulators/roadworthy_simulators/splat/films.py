@@ -20,6 +20,7 @@ from roadworthy.rig import Rig
 from roadworthy.scenario import RATE_HZ
 from roadworthy.store import CaseRecord, Run
 
+from roadworthy_simulators.splat.cpu.engine import available_threads
 from roadworthy_simulators.splat.playback import Playback, had_cameras, playbacks
 
 __all__ = ["camera_sections", "film"]
@@ -124,7 +125,7 @@ def _chosen(run: Run) -> list[CaseRecord]:
 
 def _make(run: Run, chosen: Sequence[CaseRecord]) -> None:
     missing = [record for record in chosen if not _path(run, record).is_file()]
-    for playback in playbacks(run, missing):
+    for playback in playbacks(run, missing, threads=available_threads()):
         record, replay = playback.record, playback.replay
         pane = Pane(record.planner, replay, load_map(run.path, replay.map_hash))
         path = _path(run, record)

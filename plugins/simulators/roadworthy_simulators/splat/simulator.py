@@ -20,7 +20,7 @@ from roadworthy.vehicle import EgoIndex
 
 from roadworthy_simulators.closed_loop import ClosedLoop
 from roadworthy_simulators.splat.actors import Agents, Heads
-from roadworthy_simulators.splat.camera_view import Stage
+from roadworthy_simulators.splat.camera_view import Shot, Stage
 from roadworthy_simulators.splat.procedural.street import LIGHTS, make_street
 from roadworthy_simulators.splat.render import Backend
 from roadworthy_simulators.splat.scenes.folder import read_scene
@@ -110,7 +110,7 @@ class Splat:
 
     def run(self, cases: Sequence[Case], host: PlannerHost) -> RolloutBatch:
         """Drive all cases; see `ClosedLoop.run`."""
-        self._kept = max(_STAGES_KEPT, len(cases))
+        self.keep(len(cases))
         cameras = _CameraHost(host, self)
         rollouts = self._loop.run(cases, cameras)  # type: ignore[arg-type]
         return replace(rollouts, frames=cameras.frames())
@@ -135,6 +135,18 @@ class Splat:
         while len(self._stages) > self._kept:
             self._stages.popitem(last=False)
         return self._stages[key]
+
+    def keep(self, count: int) -> None:
+        """Keeps as many places in memory from now on: those of a batch are seen in turns."""
+        self._kept = max(_STAGES_KEPT, count)
+
+    def look(self, case: Case, observations: ObservationBatch, i: int) -> Shot:
+        """What the cameras show at row `i` of a batch of observations, which is of `case`."""
+        scenario = case.scenario
+        ego = observations.ego_state[i, -1, : EgoIndex.YAW + 1]
+        lanes = scenario.signals.lane
+        heads = Heads.over(scenario.map, lanes, observations.signal_state[i, : len(lanes)])
+        return self.stage(case).take(ego, _agents(observations, i, scenario), heads)
 
     def _scene(self, scenario: Scenario) -> SplatScene:
         if not self._scenes:
@@ -177,12 +189,7 @@ class _CameraHost:
             for c in rig.cameras
         }
         for i, row in enumerate(observations.rows):
-            stage = self._simulator.stage(self._cases[row])
-            ego = observations.ego_state[i, -1, : EgoIndex.YAW + 1]
-            scenario = self._cases[row].scenario
-            lanes = scenario.signals.lane
-            heads = Heads.over(scenario.map, lanes, observations.signal_state[i, : len(lanes)])
-            shot = stage.take(ego, _agents(observations, i, scenario), heads)
+            shot = self._simulator.look(self._cases[row], observations, i)
             for name, picture in shot.images.items():
                 images[name][i] = picture
             self._seen[row].append(
