@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 
 import pytest
+import torch
 from roadworthy_simulators.splat.reconstruct import Fit, FitOptions, evaluate
 from splat_drive import drive
 
@@ -18,6 +19,15 @@ from splat_drive import drive
 @pytest.fixture(scope="module")
 def street():
     return drive(60, 160, 90, points=19_000)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As `run_fit` does: threads that wait for small sums cost more than they do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def _fit(street, strategy: str) -> Fit:

@@ -27,6 +27,7 @@ from roadworthy_simulators.splat.reconstruct import (
     run_fit,
 )
 from roadworthy_simulators.splat.reconstruct.checkpoint import load_fit, save_fit
+from roadworthy_simulators.splat.reconstruct.depth import depth_loss, seen_depth
 from roadworthy_simulators.splat.reconstruct.photometric import photometric_loss, psnr, ssim
 from roadworthy_simulators.splat.scenes.folder import read_scene
 from roadworthy_sources.procedural.source import Procedural
@@ -208,6 +209,32 @@ def test_boxes_that_are_off_are_found(noon):
         evaluate(fit)["held_out_views"]["actors_psnr_db"]
         > evaluate(still)["held_out_views"]["actors_psnr_db"]
     )
+
+
+def test_depths_of_points_and_their_loss(noon):
+    view, k = noon.viewmats[2], noon.Ks[2]
+
+    def place(row, column, depth):
+        local = np.linalg.inv(k) @ (column + 0.5, row + 0.5, 1.0) * depth
+        return view[:3, :3].T @ (local - view[:3, 3])
+
+    points = [place(10, 20, 8.0), place(11, 21, 20.0), place(30, 50, 30.0), place(10, 20, 8.5)]
+    recording = replace(
+        noon, points_world=np.array(points), point_colors=np.zeros((4, 3), np.uint8)
+    )
+    seen = seen_depth(recording, 2)
+    assert sorted(seen[seen > 0].tolist()) == pytest.approx([8.0, 30.0])  # the second is hidden
+    assert seen[10, 20] == pytest.approx(8.0)
+    alpha = torch.full(seen.shape, 0.8)
+    depth = (alpha * 10.0).requires_grad_()
+    loss = depth_loss(depth, alpha, seen)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx((abs(1 / 10 - 1 / 8) + abs(1 / 10 - 1 / 30)) / 2)
+    # d |1 / (depth / alpha) - 1 / seen| / d depth = -+ alpha / depth^2
+    assert float(depth.grad[10, 20]) == pytest.approx(0.5 * 0.8 / 64.0)
+    assert float(depth.grad[30, 50]) == pytest.approx(-0.5 * 0.8 / 64.0)
+    fit = Fit(noon, replace(SMALL, depth_weight=1.0))
+    assert np.isfinite(fit.advance())
 
 
 def test_exposures_follow_their_camera_in_time(three_lights):
