@@ -140,3 +140,13 @@ def test_it_is_trained_on_rendered_scenes(planner, scenes, tmp_path):
     with pytest.raises(TrainingError, match="speed profiles"):
         trainer.train(None, scenes[:1], tmp_path / "c", 4)
     assert AnchorCamera(first).provenance["trainer"] == "camera-imitation"
+
+
+def test_the_checkpoint_that_comes_with_it(seen):
+    briefs, observations = seen
+    planner = AnchorCamera()
+    assert planner.eyes.cameras == NAMES
+    planner.reset_batch(briefs)
+    plans = planner.plan_batch(observations)
+    assert plans.poses.shape == (3, 40, 3)
+    assert np.isfinite(plans.poses).all()

@@ -79,7 +79,7 @@ def _shown(planner: Any, cases: Cases, seed: int) -> tuple[_Shown, dict[str, lis
     scenarios = [s for members in sets.values() for s in members]
     if planner is None:
         try:
-            vocabulary = learn_vocabulary(scenarios, derive_seed(seed, "vocabulary"))
+            vocabulary = learn_vocabulary(scenarios, derive_seed(0, "vocabulary"))
         except ValueError as error:
             raise TrainingError(str(error), hint="Give more, or longer, scenarios.") from error
         own = AnchorCamera.untrained(vocabulary, derive_seed(seed, "weights"))
