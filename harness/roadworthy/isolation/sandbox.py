@@ -94,23 +94,18 @@ def enter_namespaces(own: str, hidden: list[str], own_bytes: int, found: dict[st
 
     Where the kernel allows fewer, fewer are entered, and `found["missing"]` says why.
     """
-    uid, gid = os.getuid(), os.getgid()
-    flags = _NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS
     names = ["user", "mount", "process", "network", "ipc"]
-    try:
-        _call("unshare", flags)
-    except OSError as error:
-        found["missing"]["namespaces"] = error.strerror
+    refused = _refused()
+    if refused:
+        found["missing"]["namespaces"] = os.strerror(refused)
         return
+    _unshare()
     _call("prctl", _PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{_INSIDE_UID} {uid} 1")
-    _write("/proc/self/gid_map", f"{_INSIDE_UID} {gid} 1")
     child = os.fork()
     if child:
         _follow(child)
     _call("prctl", _PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    _call("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
+    _keep_mounts_private()
     attributes = struct.pack("=QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)
     try:
         _syscall(_MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE, attributes, len(attributes))
@@ -131,6 +126,33 @@ def enter_namespaces(own: str, hidden: list[str], own_bytes: int, found: dict[st
     planner = os.fork()
     if planner:
         _follow(planner)
+
+
+def _unshare() -> None:
+    uid, gid = os.getuid(), os.getgid()
+    _call("unshare", _NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS)
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{_INSIDE_UID} {uid} 1")
+    _write("/proc/self/gid_map", f"{_INSIDE_UID} {gid} 1")
+
+
+def _keep_mounts_private() -> None:
+    _call("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
+
+
+def _refused() -> int:
+    """Why namespaces cannot be had, as an errno; 0 if they can. A child tries: some systems let
+    one enter them and then do nothing there (AppArmor on Ubuntu), and there is no way back."""
+    child = os.fork()
+    if not child:
+        code = 0
+        try:
+            _unshare()
+            _keep_mounts_private()
+        except OSError as error:
+            code = error.errno or 1
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def restrict(
