@@ -24,11 +24,12 @@ from roadworthy.protocols import Generator
 from roadworthy.recognition import LeftOut, find_sources, read_scenes
 from roadworthy.rings import polygon_of
 from roadworthy.scenario import DT, AgentKind, Scenario, StateIndex
-from roadworthy.scenario_store import StoreWriter
+from roadworthy.scenario_store import ScenarioStore, StoreWriter
 from roadworthy.seeding import generator as random_numbers
 from roadworthy.solvability import (
     REACTION_S,
     Certificate,
+    read_certificates,
     recheck,
     solve,
     steady_drive,
@@ -37,21 +38,27 @@ from roadworthy.solvability import (
 from roadworthy.solvability.search import road_rings
 from roadworthy.splits import require_disjoint
 from roadworthy.store import write_file
+from roadworthy.trial import drive_with
 from roadworthy.vehicle import EgoIndex
 
 __all__ = [
     "BOUNDS",
     "MANIFEST",
     "SPLIT",
+    "TRIALS",
     "Bounds",
+    "Explained",
     "GeneratedSet",
+    "Trial",
     "check_variant",
+    "explained",
     "generate_set",
     "scenes_named",
     "unsolvable_folder",
 ]
 
 MANIFEST = "generation.json"
+TRIALS = "trials.jsonl"
 SPLIT = "variants"
 """The split that variants get in the store."""
 
@@ -90,9 +97,14 @@ class GeneratedSet(msgspec.Struct, frozen=True, kw_only=True):
         reaction_s: the reaction time of the certificates.
         parents: how many scenes were varied.
         barren: parents of which no variant was admitted, by name.
+        unfit: parents that the generator would not vary, and why.
         asked, made: variants asked for, and given by the generator.
         refused: how many for which reason.
         labels: how many by the weakest manoeuvre that suffices, `unsolvable` among them.
+        clairvoyant: how many only someone survives who acts before the hazard can be foreseen;
+            they are among the unsolvable.
+        reference: the planner that was tried on each variant, "" for none.
+        survived: in how many of the stored ones it met nobody; `trials.jsonl` says which.
         stored: how many variants are in this store.
     """
 
@@ -103,11 +115,29 @@ class GeneratedSet(msgspec.Struct, frozen=True, kw_only=True):
     reaction_s: float
     parents: int
     barren: tuple[str, ...]
+    unfit: dict[str, str] = {}
     asked: int
     made: int
     refused: dict[str, int]
     labels: dict[str, int]
+    clairvoyant: int = 0
+    reference: str = ""
+    survived: int = 0
     stored: int
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """What `trials.jsonl` holds of a variant.
+
+    Attributes:
+        scenario: content hash of the scene.
+        planner: who drove it, in closed loop with reactive traffic.
+        contact: step after the present at which it met someone, -1 for never.
+    """
+
+    scenario: str
+    planner: str
+    contact: int
 
 
 def scenes_named(subjects: Sequence[str], data: Path | None) -> Iterator[Scenario]:
@@ -171,6 +201,7 @@ def generate_set(
     options: Mapping[str, object] | None = None,
     reaction_s: float = REACTION_S,
     against: Mapping[str, Iterable[Scenario]] | None = None,
+    reference: str = "",
 ) -> GeneratedSet:
     """Vary scenes, and store what is admitted with its certificates.
 
@@ -187,6 +218,7 @@ def generate_set(
         options: the generator's, for the record.
         reaction_s: of the certificates.
         against: sets by name that will be evaluated on: no parent may be related to them.
+        reference: a planner that is tried on each variant, for the record.
 
     Raises:
         DataError: `out` is taken, there is nothing to vary, or nothing was admitted.
@@ -201,10 +233,16 @@ def generate_set(
     refused: Counter[str] = Counter()
     solvable: list[tuple[Scenario, Certificate]] = []
     others: list[tuple[Scenario, Certificate]] = []
-    barren, made = [], 0
+    barren, made, unfit = [], 0, {}
     for parent in scenes:
         before = len(solvable)
-        for variant in _generated(generator, name, parent, n, seed):
+        parent_name = f"{parent.source}/{parent.id}"
+        try:
+            variants = list(_generated(generator, name, parent, n, seed))
+        except DataError as error:
+            unfit[parent_name] = str(error)
+            continue
+        for variant in variants:
             made += 1
             try:
                 admitted = admit(variant)
@@ -221,7 +259,7 @@ def generate_set(
                 continue
             (solvable if certificate.solvable else others).append((admitted, certificate))
         if len(solvable) == before:
-            barren.append(f"{parent.source}/{parent.id}")
+            barren.append(parent_name)
     labels = Counter(certificate.label for _, certificate in solvable + others)
     described = GeneratedSet(
         generator=name,
@@ -230,10 +268,13 @@ def generate_set(
         reaction_s=reaction_s,
         parents=len(scenes),
         barren=tuple(barren),
+        unfit=unfit,
         asked=n * len(scenes),
         made=made,
         refused=dict(sorted(refused.items())),
         labels=dict(sorted(labels.items())),
+        clairvoyant=sum(certificate.clairvoyant for _, certificate in others),
+        reference=reference,
         stored=len(solvable),
     )
     if not solvable:
@@ -242,11 +283,91 @@ def generate_set(
             f"{len(others)} unsolvable",
             hint="Ask for more variants, or milder ones.",
         )
-    _write(out, solvable, described)
+    stored = _write(out, solvable, described)
     if others:
         proof = msgspec.structs.replace(described, stored=len(others))
         _write(unsolvable_folder(out), others, proof)
-    return described
+    return stored
+
+
+class Explained(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a variant comes from, and why it is hard.
+
+    Attributes:
+        scenario: its name.
+        parent, generator, seed, parameters: its lineage.
+        hazard: whom the base drive would meet, "" for nobody; and when that can first be foreseen
+            and would come to contact, seconds after the present.
+        onset_s, contact_s: of the hazard.
+        manoeuvre: the weakest that survives, or `unsolvable`.
+        latest_reaction_s: how late one may begin.
+        reference: whether the planner tried survives, by its name.
+    """
+
+    scenario: str
+    parent: str
+    generator: str
+    seed: int
+    parameters: dict[str, object]
+    hazard: str
+    onset_s: float
+    contact_s: float
+    manoeuvre: str
+    latest_reaction_s: float | None
+    reference: dict[str, bool]
+
+    @property
+    def sentence(self) -> str:
+        """All of it in a few words."""
+        attack = self.parameters.get("attack", "variation")
+        out = f"{self.scenario}: {attack} by {self.generator}, seed {self.seed}"
+        if self.hazard:
+            out += (
+                f"; who drives on meets {self.hazard!r} after {self.contact_s:.1f} s, to be "
+                f"foreseen after {self.onset_s:.1f} s"
+            )
+        out += f"; weakest manoeuvre {self.manoeuvre}"
+        if self.latest_reaction_s is not None:
+            out += f", {self.latest_reaction_s:.1f} s after it can be foreseen at the latest"
+        for planner, survives in self.reference.items():
+            out += f"; {planner} {'survives' if survives else 'fails'}"
+        return out
+
+
+def explained(folder: Path) -> Iterator[Explained]:
+    """What is known of every variant in a store, in its order.
+
+    Raises:
+        DataError: no store of variants, or one without certificates.
+    """
+    certificates = read_certificates(folder)
+    tried: dict[str, dict[str, bool]] = {}
+    if (folder / TRIALS).exists():
+        for line in (folder / TRIALS).read_bytes().splitlines():
+            try:
+                trial = msgspec.json.decode(line, type=Trial)
+            except (msgspec.MsgspecError, ValueError) as error:
+                raise DataError(f"{folder / TRIALS}: {error}") from error
+            tried.setdefault(trial.scenario, {})[trial.planner] = trial.contact < 0
+    for scene in ScenarioStore(folder).scenarios():
+        if not isinstance(scene, Scenario) or scene.lineage is None:
+            continue
+        found = certificates.get(scene.hash)
+        if found is None:
+            raise DataError(f"{folder}: {scene.id} has no certificate")
+        yield Explained(
+            scenario=f"{scene.source}/{scene.id}",
+            parent=scene.lineage.parent,
+            generator=scene.lineage.generator,
+            seed=scene.lineage.seed,
+            parameters=scene.lineage.parameters,
+            hazard="" if found.contact < 0 else scene.agents.id[found.contact_agent],
+            onset_s=round(found.onset * DT, 3),
+            contact_s=round(found.contact * DT, 3),
+            manoeuvre=found.label,
+            latest_reaction_s=found.latest_reaction_s,
+            reference=tried.get(scene.hash, {}),
+        )
 
 
 def _generated(
@@ -255,6 +376,8 @@ def _generated(
     rng = random_numbers(seed, "generate", name, parent.hash)
     try:
         yield from generator.generate(parent, n, rng)
+    except DataError:
+        raise
     except Exception as error:  # a generator is a plugin and may raise anything
         raise PluginError(
             f"generator {name!r} failed on {parent.source}/{parent.id}: "
@@ -264,13 +387,23 @@ def _generated(
 
 def _write(
     out: Path, variants: Sequence[tuple[Scenario, Certificate]], described: GeneratedSet
-) -> None:
+) -> GeneratedSet:
     with StoreWriter(out) as store:
         for scene, _ in variants:
             store.add(scene, split=SPLIT)
     write_certificates(out, (certificate for _, certificate in variants))
+    if described.reference:
+        driven = drive_with(described.reference, [scene for scene, _ in variants])
+        trials = [
+            Trial(scenario=scene.hash, planner=described.reference, contact=drive.contact)
+            for (scene, _), drive in zip(variants, driven, strict=True)
+        ]
+        write_file(out / TRIALS, b"".join(msgspec.json.encode(t) + b"\n" for t in trials))
+        survived = sum(trial.contact < 0 for trial in trials)
+        described = msgspec.structs.replace(described, survived=survived)
     text = msgspec.json.format(msgspec.json.encode(described), indent=2)
     write_file(out / MANIFEST, text + b"\n")
+    return described
 
 
 def _changed(parent: Scenario, variant: Scenario) -> list[int]:

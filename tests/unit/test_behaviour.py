@@ -13,8 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from roadworthy.admission import admit
+from roadworthy.cli import main
 from roadworthy.errors import DataError, SuiteError
-from roadworthy.scenario import AgentKind, Ragged, Scenario, StateIndex, Tracks
+from roadworthy.exit_codes import ExitCode
+from roadworthy.scenario import HISTORY, AgentKind, Ragged, Scenario, StateIndex, Tracks
+from roadworthy.scenario_store import StoreWriter
 from roadworthy.splits import root_of
 from roadworthy.variants import BOUNDS, check_variant
 from roadworthy_generators.behaviour import Behaviour
@@ -41,6 +44,7 @@ from roadworthy_generators.behaviour.sampling import GIVEN, rolled, sample
 from roadworthy_generators.behaviour.scene import bodies_of, tokens_of
 from roadworthy_generators.behaviour.training import Behaviours, scenes_in, train
 from roadworthy_generators.behaviour.weights import DEFAULT, Card, load_model, save_model
+from roadworthy_simulators.world import World
 from roadworthy_sources.towns import Towns
 
 KINDS = tuple(LIMITS)
@@ -301,6 +305,72 @@ def test_a_tiny_model_learns_and_does_so_the_same_way_twice(tmp_path: Path) -> N
         module.network = load_model(paths[0]).network
         after = float(module.loss(batch, level, noise))
     assert after < 0.6 * before
+
+
+def test_traffic_of_the_model_is_the_same_twice_and_leaves_alone_who_may_not_react() -> None:
+    parent = parents()[0]
+    reactive = parent.agents.reactive.copy()
+    moving = [
+        a for a in np.flatnonzero(parent.agents.valid.all(1) & (parent.agents.kind == 0))
+        if np.hypot(*np.ptp(parent.agents.state[a, :, :2], axis=0)) > 10.0
+    ]  # fmt: skip
+    reactive[moving[0]] = False
+    scene = admit(replace(parent, agents=replace(parent.agents, reactive=reactive)))
+    drives = [_driven(scene) for _ in range(2)]
+    assert np.array_equal(drives[0], drives[1])
+    rows = slice(HISTORY, HISTORY + 20)
+    log = scene.agents.state[:, rows]
+    assert np.array_equal(drives[0][moving[0], rows], log[moving[0]])
+    others = drives[0][moving[1:], rows]
+    off = np.hypot(*np.moveaxis(others[..., :2] - log[moving[1:], :, :2], -1, 0))
+    assert off.max() > 0.05
+    assert off.max() < 12.0
+    speed = np.hypot(others[..., StateIndex.VX], others[..., StateIndex.VY])
+    assert (np.abs(np.diff(speed, axis=1)) / 0.1).max() <= BOUNDS[AgentKind.VEHICLE].along + 1e-3
+
+
+def _driven(scene: Scenario) -> np.ndarray:
+    world = World([scene], traffic="behaviour", steps=20, seeds=[3])
+    poses = np.zeros((1, 8, 3))
+    poses[0, :, 0] = 4.0 * np.arange(1, 9)
+    for _ in range(4):
+        world.drive(np.array([0]), poses, np.array([8]), np.array([0.5]), 5)
+    return world.agents[0].copy()
+
+
+def test_generate_by_command_says_where_variants_come_from_and_what_was_not_varied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, folder = parents()[0], tmp_path / "parents"
+    end = good.start + 30
+    short = admit(
+        replace(
+            good, id="short", ego=good.ego[:end],
+            agents=replace(
+                good.agents, state=good.agents.state[:, :end], valid=good.agents.valid[:, :end]
+            ),
+            signals=replace(good.signals, state=good.signals.state[:, :end]),
+        )
+    )  # fmt: skip
+    with StoreWriter(folder) as store:
+        store.add(good, split="train")
+        store.add(short, split="train")
+    out = tmp_path / "variants"
+    command = ["generate", str(folder), "--generator", "behaviour", "-n", "2", "-o", "draws=6"]
+    assert main([*command, "--out", str(out), "--reference", "idm"]) == ExitCode.OK
+    made = json.loads((out / "generation.json").read_text())
+    assert made["stored"] >= 1
+    assert made["reference"] == "idm"
+    assert list(made["unfit"]) == ["towns/short"]
+    assert "steps to go" in made["unfit"]["towns/short"]
+    capsys.readouterr()
+    assert main(["generate", str(out), "--explain"]) == ExitCode.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == made["stored"]
+    assert all("weakest manoeuvre" in line and "idm" in line for line in lines)
+    assert sum("idm survives" in line for line in lines) == made["survived"]
+    assert main(["verify", str(out)]) == ExitCode.OK
+    assert main(["generate", str(folder)]) == ExitCode.USAGE
 
 
 def test_tokens_need_lanes_and_a_past() -> None:

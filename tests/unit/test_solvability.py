@@ -254,6 +254,47 @@ def test_a_certificate_survives_being_written(
         read_certificates(tmp_path / "nowhere")
 
 
+def walker(van: bool) -> Scenario:
+    """Someone walks into the ego's way at 2 m/s, from behind a van or in the open."""
+    road = straight_road_scenario(speed=8.0, agents=0, length=400.0, origin=(0.0, 0.0, 0.0))
+    steps = np.arange(road.steps) - road.start
+    state = np.zeros((2, road.steps, 5))
+    at = 8.0 * 4.0
+    state[0, :, StateIndex.X] = at
+    state[0, :, StateIndex.Y] = 2.0 * 0.1 * (steps - 40)
+    state[0, :, StateIndex.YAW] = 0.5 * np.pi
+    state[0, :, StateIndex.VY] = 2.0
+    state[1, :, StateIndex.X] = at - 5.0
+    state[1, :, StateIndex.Y] = -3.2
+    both = Tracks(
+        id=("walker", "van"),
+        kind=np.array([AgentKind.PEDESTRIAN, AgentKind.VEHICLE], np.int8),
+        size=np.array([[0.6, 0.6, 1.75], [5.4, 2.0, 2.2 if van else 1.0]]),
+        state=state,
+        valid=np.ones((2, road.steps), np.bool_),
+    )
+    return admit(moved(replace(road, agents=both), *ORIGIN))
+
+
+def test_who_is_hidden_cannot_be_foreseen() -> None:
+    hidden, open_ = solve(walker(True)), solve(walker(False))
+    assert (hidden.contact, hidden.contact_agent) == (open_.contact, open_.contact_agent)
+    assert open_.contact_agent == 0
+    # In the open it can be foreseen from 4 s before on. The line from the middle of the ego's box
+    # past the van's far corner says when it comes into view.
+    assert open_.onset == 0
+    corner = np.array([8.0 * 4.0 - 5.0 + 2.7, -2.2])
+    for k in range(hidden.contact):
+        eye = 8.0 * 0.1 * k + PACIFICA.rear_axle_to_centre
+        body = np.array([[0.3, 0.3], [0.3, -0.3], [-0.3, 0.3], [-0.3, -0.3], [0.0, 0.0]])
+        body += [32.0, 0.2 * (k - 40)]
+        over = body[:, 1] - corner[1] * (body[:, 0] - eye) / (corner[0] - eye)
+        assert bool((over > 0.0).any()) == (k >= hidden.onset)
+    for scene, found in ((walker(True), hidden), (walker(False), open_)):
+        assert recheck(scene, found) == ()
+    assert recheck(walker(True), msgspec.structs.replace(hidden, onset=0))
+
+
 def test_arguments_are_checked() -> None:
     scene = straight_road_scenario()
     with pytest.raises(ValueError, match="reaction_s"):

@@ -1,4 +1,4 @@
-"""`roadworthy generate SUBJECT... --generator NAME -n N --seed S --out STORE`"""
+"""`roadworthy generate SUBJECT... --generator NAME -n N --seed S --out STORE`, or `--explain`"""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["command"]
 
 @click.command("generate")
 @click.argument("subjects", nargs=-1, required=True, metavar="SUBJECT...")
-@click.option("--generator", "name", required=True,
+@click.option("--generator", "name", default="",
               help="A name, module:Class, or ./file.py:Class.")  # fmt: skip
 @click.option("-n", "count", type=click.IntRange(1), default=4, show_default=True,
               help="Variants of each scene to ask for.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Store to make.")
+@click.option("--out", type=click.Path(path_type=Path), help="Store to make.")
 @click.option("--option", "-o", "options", multiple=True, metavar="KEY=VALUE",
               help="An option of the generator; repeatable.")  # fmt: skip
 @click.option("--reaction", type=click.FloatRange(0.0, 60.0), default=1.0, show_default=True,
@@ -28,6 +28,11 @@ __all__ = ["command"]
 @click.option("--against", multiple=True, metavar="SUBJECT",
               help="A source, suite or store to be evaluated on: refuse to vary anything that "
               "shares its logs, map areas or lineage. Repeatable.")  # fmt: skip
+@click.option("--reference", default="pdm-closed", show_default=True,
+              help="A planner to try on each variant, for the record; empty for none.")  # fmt: skip
+@click.option("--explain", is_flag=True,
+              help="Make nothing: say of each variant in the stores SUBJECT where it comes from "
+              "and why it is hard.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was made as JSON.")
 def command(
     subjects: tuple[str, ...],
@@ -39,6 +44,8 @@ def command(
     reaction: float,
     data: Path | None,
     against: tuple[str, ...],
+    reference: str,
+    explain: bool,
     as_json: bool,
 ) -> ExitCode:
     """Vary scenes, and store the variants that can be survived, each with the proof.
@@ -50,8 +57,15 @@ def command(
     from roadworthy.commands._output import print_json, print_table
     from roadworthy.plugins import FactorySpec, registry
     from roadworthy.review import parse_options
-    from roadworthy.variants import generate_set, scenes_named, unsolvable_folder
+    from roadworthy.variants import explained, generate_set, scenes_named, unsolvable_folder
 
+    if explain:
+        for subject in subjects:
+            for told in explained(Path(subject)):
+                print_json(told) if as_json else click.echo(told.sentence)
+        return ExitCode.OK
+    if not name or out is None:
+        raise click.UsageError("give --generator and --out, or --explain")
     given = parse_options(options)
     entry = registry().resolve("generators", name)
     made = generate_set(
@@ -64,6 +78,7 @@ def command(
         options=given,
         reaction_s=reaction,
         against={subject: scenes_named([subject], data) for subject in against},
+        reference=reference,
     )
     if as_json:
         print_json(made)
@@ -76,6 +91,10 @@ def command(
         f"{len(made.barren)} scenes without a variant",
         err=True,
     )
+    for parent, reason in made.unfit.items():
+        click.echo(f"not varied: {parent}: {reason}", err=True)
+    if made.reference:
+        click.echo(f"{made.reference} survives {made.survived} of {made.stored}", err=True)
     if made.labels.get("unsolvable"):
         click.echo(f"kept apart: {unsolvable_folder(out)}", err=True)
     return ExitCode.OK

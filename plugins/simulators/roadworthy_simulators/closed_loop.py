@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 from roadworthy.errors import SimulatorError
@@ -22,7 +23,8 @@ class ClosedLoop:
     Args:
         replan_hz: plans per second; must divide 10.
         traffic: `idm` lets vehicles, cyclists and pedestrians react to the ego and to each
-            other; `replay` moves them as logged.
+            other; `replay` moves them as logged; `behaviour` lets the model of the generator of
+            that name drive them, replanned with the ego.
         duration_s: how long to drive; the scenario's own horizon if not given, and never
             beyond it.
         start_lateral_m, start_yaw_rad, start_speed_mps: standard deviations of a perturbed
@@ -50,8 +52,10 @@ class ClosedLoop:
                 f"replan_hz = {replan_hz!r}: does not divide {RATE_HZ} Hz",
                 hint="Use 10, 5, 2, 1, 0.5, 0.2 or 0.1.",
             )
-        if traffic not in ("idm", "replay"):
-            raise SimulatorError(f"traffic = {traffic!r}", hint="Use 'idm' or 'replay'.")
+        if traffic not in get_args(Traffic):
+            raise SimulatorError(
+                f"traffic = {traffic!r}", hint=f"Known: {', '.join(get_args(Traffic))}."
+            )
         if duration_s is not None and not duration_s >= 1.0 / RATE_HZ:
             raise SimulatorError(
                 f"duration_s = {duration_s!r}: too short", hint="At least one step, 0.1 s."

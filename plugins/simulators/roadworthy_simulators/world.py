@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from roadworthy.dynamics.simulate import make_profile, track_step
 from roadworthy.dynamics.tracker import interpolate_plan, velocity_operator
 from roadworthy.observation import Brief, ObservationBatch
+from roadworthy.plugins import FactorySpec
 from roadworthy.scenario import DT, HISTORY, STATE_SIZE, RoadMap, Scenario
 from roadworthy.vehicle import EGO_STATE_SIZE, EgoIndex, VehicleIndex
 
@@ -27,7 +28,7 @@ from .traffic.step import begin_traffic, make_scratch, replay_traffic, step_traf
 
 __all__ = ["TRACKED_STEPS", "Snapshot", "StartNoise", "Traffic", "World"]
 
-Traffic = Literal["replay", "idm"]
+Traffic = Literal["replay", "idm", "behaviour"]
 
 TRACKED_STEPS = 40
 """The tracker fits its profiles to this much of a plan (4 s), or to the part driven where that
@@ -74,7 +75,9 @@ class World:
 
     Args:
         scenarios: what to simulate.
-        traffic: `replay` moves agents exactly as logged; `idm` lets them react (see `traffic`).
+        traffic: `replay` moves agents exactly as logged; `idm` lets them react (see `traffic`);
+            `behaviour` asks the generator of that name, whose `traffic(scenarios, seeds)` drives
+            them, for the next steps whenever the egos have new plans.
         steps: how far to go at most; each scenario ends at its own horizon if that is sooner.
         seeds: one per scenario, for the start noise.
         noise: perturbs the ego's state at step 0 (its history stays as logged).
@@ -100,6 +103,12 @@ class World:
         self.scenarios = tuple(scenarios)
         self.step = 0
         self._reactive = traffic == "idm"
+        self._driven: Any = None
+        if traffic == "behaviour":
+            made = FactorySpec("generators", traffic, {}, "traffic").build()
+            self._driven = made.traffic(
+                self.scenarios, [0] * len(self.scenarios) if seeds is None else list(seeds)
+            )
         self._threads = max(1, threads)
         self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
         horizon = np.array([s.horizon for s in self.scenarios], np.int64)
@@ -197,6 +206,8 @@ class World:
             self._each(lambda part: self._step_traffic(part, now, steps), rows)
         else:
             self._each(lambda part: replay_traffic(b, part, now, steps), rows)
+        if self._driven is not None:
+            self._ask_traffic(rows, now, steps)
         self.step += steps
 
     def save(self) -> Snapshot:
@@ -234,6 +245,18 @@ class World:
         agents = self._batch.agent.shape[1]
         scratch = make_scratch(len(self._lanes.lane), agents)
         step_traffic(self._lanes, self._batch, scratch, rows, now, steps)
+
+    def _ask_traffic(self, rows: NDArray[np.int64], now: int, steps: int) -> None:
+        """Let a model drive whom it can; the others stay as replayed. It sees nothing of the ego
+        beyond the present."""
+        for s in rows:
+            end = min(int(self._batch.scene["rows"][s]), now + steps + 1)
+            past = slice(0, now + 1)
+            who, states = self._driven.drive(
+                int(s), self.ego[s, past], self.agents[s, :, past], self.valid[s, :, past],
+                end - now - 1,
+            )  # fmt: skip
+            self.agents[s, who, now + 1 : end] = states
 
     def _state(self) -> tuple[NDArray[Any], ...]:
         b = self._batch

@@ -26,9 +26,9 @@ from roadworthy.scenario import DT, AgentKind, Scenario
 from roadworthy.seeding import derive_seed
 from roadworthy.solvability import recheck, solve, steady_drive
 from roadworthy.stats.intervals import interval_of_ratios
+from roadworthy.trial import drive_with
 from roadworthy.variants import scenes_named
 
-from roadworthy_generators.behaviour.aim import drive_with
 from roadworthy_generators.behaviour.examples import PATH_STEPS, examples_of
 from roadworthy_generators.behaviour.generator import Behaviour, Draft
 from roadworthy_generators.behaviour.kinematics import STEPS
@@ -41,7 +41,7 @@ __all__ = ["main"]
 
 Array = NDArray[np.float64]
 
-SEEDS = 3
+SEEDS = (0, 1, 2)
 SHIPPED = 8
 REACTIONS = (0.5, 1.0, 1.5)
 DIAL = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -337,12 +337,12 @@ def table(rows: Sequence[Mapping[str, Any]], dials: Sequence[Mapping[str, Any]])
 
 
 def main() -> None:
-    """Measure, a line of JSON at a time, and write the table."""
+    """Measure, a line of JSON at a time, and write the table; what is in DIR already is kept."""
     parser = argparse.ArgumentParser(description="Figures of the generator 'behaviour'.")
     parser.add_argument("store", help="scenes that the model was not trained on")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scenes", type=int, default=200)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--draws", type=int, default=16)
     parser.add_argument("--dial-scenes", type=int, default=40)
     given = parser.parse_args()
@@ -350,22 +350,28 @@ def main() -> None:
     torch.set_num_threads(1)
     scenes = list(scenes_named([given.store], None))[: given.scenes]
     maker = Behaviour(draws=given.draws)
-    done, dials = [], []
     log = given.out / "figures.jsonl"
-    with log.open("w") as file:
-        for seed in range(given.seeds):
+    known = [json.loads(line) for line in log.read_bytes().splitlines()] if log.exists() else []
+    done = [row for row in known if "severity" not in row]
+    dials = [row for row in known if "severity" in row]
+    have = {(row["scene"], row["seed"]) for row in done}
+    with log.open("a") as file:
+        for seed in given.seeds:
             for i, scene in enumerate(scenes):
+                if (scene.id, seed) in have:
+                    continue
                 row = {"scene": scene.id, "seed": seed, **measure(maker, scene, seed)}
+                new = []
                 if seed == 0:
                     told = prediction(maker, scene, seed)
                     row |= {"predicted": told["agents"], "ade": told["ade"], "cv": told["cv"]}
                     if i % max(1, len(scenes) // max(1, given.dial_scenes)) == 0:
-                        dials += [dial(scene, s, seed, given.draws // 2) for s in DIAL]
+                        new = [dial(scene, s, seed, given.draws // 2) for s in DIAL]
                 done.append(row)
-                file.write(json.dumps(row) + "\n")
+                dials += new
+                file.writelines(json.dumps(one) + "\n" for one in (row, *new))
                 file.flush()
-                if i % 20 == 19 or scene is scenes[-1]:
-                    (given.out / "figures.md").write_text(table(done, dials))
+    (given.out / "figures.md").write_text(table(done, dials))
 
 
 if __name__ == "__main__":

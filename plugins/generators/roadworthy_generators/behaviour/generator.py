@@ -25,9 +25,9 @@ from roadworthy.scenario import (
 from roadworthy.solvability import drive_of, solve, steady_drive
 from roadworthy.solvability.kernels import first_contact
 from roadworthy.splits import root_of
+from roadworthy.trial import drive_with
 from roadworthy.variants import check_variant
 
-from roadworthy_generators.behaviour.aim import drive_with
 from roadworthy_generators.behaviour.attacks import KINDS, PAST, Attack, Stage, needed_s, occasions
 from roadworthy_generators.behaviour.examples import future_of
 from roadworthy_generators.behaviour.guidance import (
@@ -51,6 +51,7 @@ from roadworthy_generators.behaviour.scene import (
     tokens_of,
 )
 from roadworthy_generators.behaviour.threads import one_thread
+from roadworthy_generators.behaviour.traffic import ModelTraffic
 from roadworthy_generators.behaviour.weights import (
     DEFAULT,
     SURPRISE_PERCENTILES,
@@ -183,6 +184,10 @@ class Behaviour:
         """
         drafts = self.drafts(scenario, int(rng.integers(2**63)))
         yield from (draft.variant for draft in self.chosen(drafts, n) if draft.variant is not None)
+
+    def traffic(self, scenarios: Sequence[Scenario], seeds: Sequence[int]) -> ModelTraffic:
+        """What drives the agents of scenes in closed loop, for simulators."""
+        return ModelTraffic(self._model, scenarios, seeds)
 
     def chosen(self, drafts: Sequence[Draft], n: int) -> list[Draft]:
         """The `n` best of drafts: fit, likely, those with a failure first, kinds in turn."""

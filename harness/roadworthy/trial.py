@@ -1,4 +1,4 @@
-"""How a planner drives through scenes, so that attacks know whom to meet and what came of it."""
+"""A trial: how a planner fares in scenes, asked in passing and without a run directory."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from roadworthy.errors import PluginError
 from roadworthy.host import PlannerHost
 from roadworthy.plugins import FactorySpec
-from roadworthy.rollout import Case
+from roadworthy.rollout import Case, RolloutBatch
 from roadworthy.scenario import HISTORY, Scenario
 from roadworthy.solvability import drive_of
 from roadworthy.solvability.kernels import first_contact
@@ -18,9 +19,9 @@ from roadworthy.vehicle import EgoIndex
 
 __all__ = ["Driven", "drive_with"]
 
-_STANDS = 0.1
 _PLAN_LIMIT_S = 600.0
 """Kernels are compiled at first use."""
+_STANDS = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +30,9 @@ class Driven:
 
     Attributes:
         ego: [N, 11] from the present on.
-        contact: the step at which the ego first meets someone, -1 for never; whoever can react and
-            runs into it from behind does not count.
+        contact: the step at which the ego first drives into someone or is driven into, -1 for
+            never. Not counted: whoever can react and runs into it from behind, and the first
+            contact of an ego that stands.
     """
 
     ego: NDArray[np.float64]
@@ -43,42 +45,38 @@ def drive_with(planner: str, scenarios: Sequence[Scenario], traffic: str = "idm"
     Args:
         planner: its name, or `module:Class`; it sees what planners see.
         scenarios: admitted.
-        traffic: of the simulator.
+        traffic: of the simulator `closed-loop`.
 
     Raises:
         PluginError: no such planner, or it failed.
     """
     if not scenarios:
         return []
-    made = FactorySpec("planners", planner, {}, "behaviour")
-    simulator = FactorySpec(
-        "simulators", "closed-loop", {"replan_hz": 2, "traffic": traffic}, "behaviour"
-    ).build()
-    cases = [Case(scenario, 0, 0) for scenario in scenarios]
-    host = PlannerHost(made, _PLAN_LIMIT_S)
-    rollouts = simulator.run(cases, host)
+    options = {"replan_hz": 2, "traffic": traffic}
+    simulator = FactorySpec("simulators", "closed-loop", options, "trial").build()
+    host = PlannerHost(FactorySpec("planners", planner, {}, "trial"), _PLAN_LIMIT_S)
+    rollouts = simulator.run([Case(scenario, 0, 0) for scenario in scenarios], host)
     failed = next((error for error in rollouts.errors if error is not None), None)
     if failed is not None:
-        raise PluginError(f"behaviour: planner {planner!r} failed: {failed.message}")
+        raise PluginError(f"planner {planner!r} failed in a trial: {failed.message}")
     out = []
     for row, scenario in enumerate(scenarios):
-        length = int(rollouts.length[row])
-        ego = rollouts.ego[row, HISTORY - 1 : HISTORY + length].copy()
+        end = HISTORY + int(rollouts.length[row])
+        ego = rollouts.ego[row, HISTORY - 1 : end].copy()
         out.append(Driven(ego, _contact(scenario, rollouts, row, ego)))
     return out
 
 
-def _contact(scenario: Scenario, rollouts: object, row: int, ego: NDArray[np.float64]) -> int:
-    count, steps = len(scenario.agents), len(ego)
-    span = slice(HISTORY - 1, HISTORY - 1 + steps)
+def _contact(scenario: Scenario, rollouts: RolloutBatch, row: int, ego: NDArray[np.float64]) -> int:
+    count = len(scenario.agents)
+    span = slice(HISTORY - 1, HISTORY - 1 + len(ego))
     car = scenario.vehicle
     step, _ = first_contact(
         drive_of(ego), 1,
         np.array([0.5 * car.length, 0.5 * car.width, car.rear_axle_to_centre]), 0.0,
-        np.ascontiguousarray(rollouts.agents[row, :count, span]),  # type: ignore[attr-defined]
-        np.ascontiguousarray(rollouts.agents_valid[row, :count, span]),  # type: ignore[attr-defined]
+        np.ascontiguousarray(rollouts.agents[row, :count, span]),
+        np.ascontiguousarray(rollouts.agents_valid[row, :count, span]),
         0.5 * scenario.agents.size[:, :2].copy(), np.ascontiguousarray(scenario.agents.reactive),
         np.zeros(count, np.bool_),
     )  # fmt: skip
-    # Who stands is not the one that fails.
     return int(step) if step >= 0 and ego[step, EgoIndex.VX] > _STANDS else -1
