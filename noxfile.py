@@ -135,6 +135,34 @@ def faults(session: nox.Session) -> None:
     session.run("python", "tests/fault_table.py", str(notes), "docs/scaling.md")
 
 
+@nox.session(name="suite-hard-cases")
+def suite_hard_cases(session: nox.Session) -> None:
+    """Mine the safety suite, vary what `idm` failed at, test the proofs, and drive it all."""
+    _install(session)
+    run, mined, variants = "reports/safety", "reports/mined", "reports/variants"
+    for folder in (mined, variants, f"{variants}-unsolvable"):
+        shutil.rmtree(folder, ignore_errors=True)
+    session.run("roadworthy", "run", "suites/safety.toml", "--out", run)
+    session.run("roadworthy", "mine", run, "--planner", "idm", "--out", mined)
+    session.run("roadworthy", "generate", mined, "--generator", "behaviour", "--out", variants)
+    session.run("roadworthy", "verify", variants)
+    _suite(session, "hard-cases")
+
+
+@nox.session(name="figures-behaviour")
+def figures_behaviour(session: nox.Session) -> None:
+    """The table of docs/hard-cases.md: 200 town scenes of the split `test`, three seeds."""
+    _install(session)
+    store = Path(session.create_tmp()) / "test"
+    if not store.exists():
+        options = ("split=test", "count=250", "towns=50", "distribution=common", "seed=11")
+        chosen = [part for option in options for part in ("-o", option)]
+        session.run("roadworthy", "scenarios", "convert", "towns", *chosen, "--out", str(store))
+    module = "roadworthy_generators.behaviour.figures"
+    out = ("--out", "reports/behaviour", "--draws", "8", "--dial-scenes", "20")
+    session.run("python", "-m", module, str(store), *out, *session.posargs)
+
+
 @nox.session(name="example-report")
 def example_report(session: nox.Session) -> None:
     """Run the safety suite afresh, and keep its report in reports/examples/safety."""

@@ -21,6 +21,8 @@ from roadworthy.scenario_store import StoreWriter
 from roadworthy.splits import root_of
 from roadworthy.variants import BOUNDS, check_variant
 from roadworthy_generators.behaviour import Behaviour
+from roadworthy_generators.behaviour.attacks import KINDS as ATTACKS
+from roadworthy_generators.behaviour.attacks import PAST, Stage, occasions
 from roadworthy_generators.behaviour.diffusion import LEVELS, alpha_bar, ddim_levels, ddim_step
 from roadworthy_generators.behaviour.examples import examples_of, future_of, pack
 from roadworthy_generators.behaviour.guidance import (
@@ -190,6 +192,31 @@ def test_variants_are_fit_to_be_driven_and_can_be_made_again() -> None:
         if variants:
             assert model().again(parent, variants[-1]).hash == variants[-1].hash
     assert made >= 4
+
+
+def test_attacks_begin_where_their_agents_are_and_meet_the_ego_when_they_say() -> None:
+    kinds = set()
+    for parent in parents():
+        body = bodies_of(parent, parent.start)
+        future, _ = future_of(parent, body, parent.start)
+        for seed in range(6):
+            stage = Stage(
+                parent, parent.start, body, future, future[0], np.random.default_rng(seed), 1.0
+            )
+            for attack in occasions(stage, tuple(ATTACKS), 12):
+                kinds.add(attack.kind)
+                start = (
+                    body.past[attack.agent, -1] if attack.agent >= 0
+                    else attack.newcomers[0].states[PAST]
+                )  # fmt: skip
+                assert np.allclose(attack.path[0], start, atol=1e-6)
+                assert np.isfinite(attack.path).all()
+                gap = np.hypot(*(attack.path[:, :2] - future[0, :, :2]).T)
+                near = gap[max(0, attack.at - 6) : attack.at + 7].min()
+                assert near < 7.0, (attack.kind, near)
+                for one in attack.newcomers:
+                    assert one.states.shape == (PAST + STEPS + 1, 4)
+    assert len(kinds) >= 3
 
 
 def test_a_scene_without_agents_and_one_with_200_are_varied() -> None:

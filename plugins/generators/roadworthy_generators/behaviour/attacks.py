@@ -438,7 +438,9 @@ def _hard_brake(stage: Stage) -> Iterator[Attack]:
     station, left, yaw = path.locate(body.past[:, -1, :2])
     gap = station - along[0] - stage.front - 0.5 * body.size[:, 0]
     ahead = (body.kind == AgentKind.VEHICLE) & ~body.still & (np.abs(left) < 1.2) & (gap > 1.0)
-    ahead &= (gap < 2.5 * v) & (np.cos(body.past[:, -1, 2] - yaw) > 0.9)
+    ahead &= (
+        (body.past[:, -1, 3] > 1.0) & (gap < 2.5 * v) & (np.cos(body.past[:, -1, 2] - yaw) > 0.9)
+    )
     begin = stage.uniform(0.3, 2.0)
     brake = 3.0 + stage.uniform(0.5, 1.0) * 4.0 * stage.severity
     t = np.arange(STEPS + 1) * DT
@@ -478,7 +480,7 @@ def _hard_brake(stage: Stage) -> Iterator[Attack]:
 def _bearable(brake: float, speed: float, leader: float, gap: float) -> float:
     """At most so hard that who is `gap` behind at `speed` and brakes a second later can stop."""
     needs = 2.0 * speed + speed**2 / 13.0 - gap
-    return min(brake, leader**2 / (2.0 * needs)) if needs > 0.0 else brake
+    return max(1.0, min(brake, leader**2 / (2.0 * needs))) if needs > 0.0 else brake
 
 
 def _meets(stage: Stage, states: Array) -> int:
