@@ -25,6 +25,7 @@ from roadworthy_trainers.base import rewards_of
 from roadworthy_trainers.errors import TrainingError
 from roadworthy_trainers.frames import collect, grouped
 from roadworthy_trainers.imitation import Imitation
+from roadworthy_trainers.plugin import roadworthy_trainers
 from roadworthy_trainers.policy_gradient import PolicyGradient
 from roadworthy_trainers.reward import Reward, reward_of
 from roadworthy_trainers.rollouts import roll_out
@@ -63,7 +64,7 @@ def test_imitation_comes_nearer_to_the_log(base):
     assert told["moments"] == 8 * 12  # one a second, while 4 s are left
 
 
-@pytest.mark.parametrize("name", sorted(e.name for e in registry().entries if e.kind == "trainers"))
+@pytest.mark.parametrize("name", sorted(roadworthy_trainers()))
 def test_every_trainer_gives_the_same_bytes_twice_and_the_base_is_left(
     name, base, logs, cache, tmp_path
 ):
