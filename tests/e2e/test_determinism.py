@@ -45,8 +45,9 @@ def results(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in ("scores.csv", "summary.json")}
 
 
-def test_two_workers(reference: dict[str, bytes], tmp_path: Path) -> None:
-    run_suite(override(parse_suite(SUITE, "same.toml"), workers=2), tmp_path / "run")
+@pytest.mark.parametrize("workers", [2, 4])
+def test_several_workers(reference: dict[str, bytes], tmp_path: Path, workers: int) -> None:
+    run_suite(override(parse_suite(SUITE, "same.toml"), workers=workers), tmp_path / "run")
     assert results(tmp_path / "run") == reference
 
 

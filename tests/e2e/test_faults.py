@@ -109,11 +109,11 @@ def test_a_worker_is_killed(suite_file: Path, reference: dict[str, bytes], tmp_p
 
 
 @pytest.mark.parametrize(
-    ("planner", "name", "wanted"),
+    ("planner", "name", "outcome"),
     [
-        ("CrashesOnce", "planner segfaults, once", Status.OK),
-        ("Forks", "planner forks, and the copy goes on", Status.OK),
-        ("Leaks", "planner leaks until memory is out", Status.OK),
+        ("CrashesOnce", "planner segfaults, once", "tried again"),
+        ("Forks", "planner forks, and the copy goes on", "driven; the copy is stopped"),
+        ("Leaks", "planner leaks until memory is out", "tried again"),
     ],
 )
 def test_a_planner_harms_its_worker_but_not_the_scores(
@@ -122,15 +122,15 @@ def test_a_planner_harms_its_worker_but_not_the_scores(
     monkeypatch: pytest.MonkeyPatch,
     planner: str,
     name: str,
-    wanted: Status,
+    outcome: str,
 ) -> None:
     monkeypatch.setenv("ROADWORTHY_TEST_ONCE", str(tmp_path / "once"))
     faulty = suite(planner, memory_limit_gb=1.5)
     folder = tmp_path / "run"
     run = run_suite(faulty, folder)
-    assert [r.status for r in run.records] == [wanted] * CASES
+    assert [r.status for r in run.records] == [Status.OK] * CASES
     assert (tmp_path / "once").exists()  # the fault did happen
-    kept_through(Fault(name, "tried again"), CASES, run, reference, folder)
+    kept_through(Fault(name, outcome), CASES, run, reference, folder)
 
 
 @pytest.mark.parametrize(
@@ -217,37 +217,35 @@ def test_a_cache_entry_is_damaged(
     entries = list(source.glob("tracks._plain*.nb*"))
     assert {e.suffix for e in entries} == {".nbi", ".nbc"}
     program = (
-        "import sys, shutil\n"
+        "import sys\n"
         "from pathlib import Path\n"
         "from roadworthy import compiled\n"
         "from roadworthy.admission import tracks\n"
-        "from roadworthy.plugins import registry\n"
-        "impl = tracks._plain._cache._impl\n"
+        "from roadworthy.admission import admit\n"
+        "from roadworthy.testing.scenes import straight_road_scenario\n"
         "folder = Path(sys.argv[1])\n"
         "tracks._plain._cache._cache_file._cache_path = str(folder)\n"
         "tracks._plain._cache._cache_file._index_path = str(folder / Path("
         "tracks._plain._cache._cache_file._index_path).name)\n"
-        "scene = next(registry().create('sources', 'procedural', {'count': 1}).scenarios())\n"
-        "print(scene.hash)\n"
+        "print(admit(straight_road_scenario(agents=2)).hash)\n"
     )
     hashes = set()
-    for damage in ("none", "cut", "garbage", "empty"):
-        for ending in (".nbi", ".nbc"):
-            shutil.rmtree(cache, ignore_errors=True)
-            cache.mkdir()
-            for entry in entries:
-                data = entry.read_bytes()
-                if entry.suffix == ending:
-                    data = {"none": data, "cut": data[: len(data) // 2],
-                            "garbage": b"\x80\x05garbage." * 9, "empty": b""}[damage]  # fmt: skip
-                (cache / entry.name).write_bytes(data)
-            if damage == "none" and ending == ".nbc":
-                continue
-            done = subprocess.run(
-                [sys.executable, "-c", program, str(cache)], capture_output=True, text=True
-            )
-            assert done.returncode == 0, done.stderr
-            hashes.add(done.stdout)
+    damages = {("", ""), (".nbi", "cut"), (".nbi", "empty"), (".nbc", "garbage")}
+    for ending, damage in sorted(damages):
+        shutil.rmtree(cache, ignore_errors=True)
+        cache.mkdir()
+        for entry in entries:
+            data = entry.read_bytes()
+            if entry.suffix == ending:
+                cut = data[: len(data) // 2]
+                data = {"cut": cut, "garbage": b"\x80\x05garbage." * 9, "empty": b""}[damage]
+            (cache / entry.name).write_bytes(data)
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(cache)], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert all((cache / e.name).stat().st_size > 1000 for e in entries)  # whole again
+        hashes.add(done.stdout)
     assert len(hashes) == 1
     pace.parent.mkdir(parents=True)
     pace.write_bytes(b"\xff{not json")

@@ -80,7 +80,7 @@ def check_on_map(ego: NDArray[np.float64], admitted: AdmittedMap, report: Report
     surface = admitted.surface
     # The first point mostly is on the map, and then the others need not be looked up.
     if not (
-        surface.query(shapely.Point(ego[0, :2]), "intersects").size
+        surface.query(shapely.points(ego[0, :2]), "intersects").size
         or surface.query(shapely.points(ego[:, :2]), "intersects").size
     ):
         raise report.error(
