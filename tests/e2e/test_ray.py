@@ -32,7 +32,11 @@ def two_nodes() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     small = {"num_cpus": 1, "memory": 2 * 2**30, "object_store_memory": 80 * 2**20}
-    detect = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    detect = {
+        "health_check_period_ms": 500,
+        "health_check_failure_threshold": 4,
+        "worker_niceness": 0,
+    }
     head = {"include_dashboard": False, "_system_config": detect, **small}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     ray.init(address=cluster.address, log_to_driver=False)
