@@ -78,7 +78,7 @@ def test_a_node_is_lost_half_way(
     assert plans[0].startswith("16 cases in batches of 2; ray, 2 workers, no GPU")
     assert [r.status for r in run.records] == [Status.OK] * 16
     assert len(list((tmp_path / "run" / "rollouts").rglob("*.npz"))) == 16
-    kept_through(Fault("node lost", "retried"), 16, run, reference, tmp_path / "run")
+    kept_through(Fault("node lost", "tried again"), 16, run, reference, tmp_path / "run")
 
 
 def test_what_a_planner_does_to_its_worker_is_charged_to_it(two_nodes: Any, tmp_path: Path) -> None:
