@@ -5,6 +5,7 @@ is about the work, not the result: it holds times, and is no part of the run's f
 line has `time` (UTC, RFC 3339), `level` and `event`; the rest depends on the event:
 
     start      config_hash, suite, planners, done, git, executor
+    plan       message: workers, batch size, estimated time
     notice     message
     case       planner, scenario, source, repetition, key, status, steps, seconds, error
     end        cases, errors, fingerprint
