@@ -101,19 +101,22 @@ def find_overlaps(first: Iterable[Origin], second: Iterable[Origin]) -> list[Ove
 
 
 def require_disjoint(
-    first: Iterable[Scenario], second: Iterable[Scenario], first_name: str, second_name: str
+    first: Iterable[Scenario | Origin],
+    second: Iterable[Scenario | Origin],
+    first_name: str,
+    second_name: str,
 ) -> None:
     """Refuse two sets of which one could leak into the other.
 
     Args:
-        first, second: the scenes.
+        first, second: the scenes, or their origins where these are known already.
         first_name, second_name: what to call the sets.
 
     Raises:
         LeakError: naming three related pairs and how they are related.
     """
-    ours = [origin_of(scene) for scene in first]
-    found = find_overlaps(ours, [origin_of(scene) for scene in second])
+    ours = [_as_origin(scene) for scene in first]
+    found = find_overlaps(ours, [_as_origin(scene) for scene in second])
     if found:
         pairs = "; ".join(
             f"{o.first} and {o.second} share their {_WORDS[o.kind]}" for o in found[:3]
@@ -173,6 +176,10 @@ def partition(
         draw = derive_seed(seed, "split", named[find(i)]) / 2**63
         parts[names[min(int(np.searchsorted(bounds, draw, "right")), len(names) - 1)]].append(i)
     return parts
+
+
+def _as_origin(scene: Scenario | Origin) -> Origin:
+    return scene if isinstance(scene, Origin) else origin_of(scene)
 
 
 _ORDER = ("lineage", "log", "map", "area")

@@ -49,9 +49,14 @@ __all__ = [
     "Resources",
     "RunConfig",
     "Suite",
+    "check_keys",
+    "explain_invalid",
     "load_suite",
     "override",
     "parse_suite",
+    "plugin_config",
+    "plugin_configs",
+    "read_suite_text",
     "validate_label",
 ]
 
@@ -185,6 +190,15 @@ def load_suite(path: Path) -> Suite:
     Raises:
         SuiteError: naming file, field, value, and what to do.
     """
+    return parse_suite(read_suite_text(path), str(path))
+
+
+def read_suite_text(path: Path) -> str:
+    """The text of a suite file.
+
+    Raises:
+        SuiteError: it is not there, cannot be read, is too large, or is not UTF-8.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -197,10 +211,9 @@ def load_suite(path: Path) -> Suite:
     if len(data) > 1_000_000:
         raise SuiteError(f"{path}: {len(data)} bytes is not a suite file", hint="At most 1 MB.")
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise SuiteError(f"{path}: byte {error.start} is not UTF-8") from error
-    return parse_suite(text, str(path))
 
 
 def parse_suite(text: str, path: str) -> Suite:
@@ -217,24 +230,24 @@ def parse_suite(text: str, path: str) -> Suite:
     for key in raw:
         if key not in known:
             raise SuiteError(f"{path}: unknown key {key!r}", hint=did_you_mean(key, known))
-    _check_keys(raw.get("run"), RunConfig, f"{path}: run")
+    check_keys(raw.get("run"), RunConfig, f"{path}: run")
     rules = raw.get("gate")
     for i, rule in enumerate(rules if isinstance(rules, list) else ()):
-        _check_keys(rule, GateConfig, f"{path}: gate[{i}]")
+        check_keys(rule, GateConfig, f"{path}: gate[{i}]")
     try:
         file = msgspec.convert(raw, _File)
     except msgspec.ValidationError as error:
-        raise SuiteError(*_explain(error, raw, path)) from error
-    planners = _check_labels(_plugins(file.planners, "planners", path), f"{path}: planners")
+        raise SuiteError(*explain_invalid(error, raw, path)) from error
+    planners = _check_labels(plugin_configs(file.planners, "planners", path), f"{path}: planners")
     return Suite(
         name=file.name,
         description=file.description,
         seed=file.seed,
         repetitions=file.repetitions,
-        sources=_plugins(file.sources, "sources", path),
-        simulator=_plugin(file.simulator, f"{path}: simulator"),
+        sources=plugin_configs(file.sources, "sources", path),
+        simulator=plugin_config(file.simulator, f"{path}: simulator"),
         planners=planners,
-        metrics=_plugins(file.metrics, "metrics", path),
+        metrics=plugin_configs(file.metrics, "metrics", path),
         run=file.run,
         gate=tuple(_check_rule(rule, f"{path}: gate[{i}]") for i, rule in enumerate(file.gate)),
         path=path,
@@ -258,7 +271,7 @@ def override(
     changes: dict[str, Any] = {}
     if planners:
         specs = [str(Path(p).absolute()) if ".py:" in p else p for p in planners]
-        configs = tuple(_plugin(spec, "--planner") for spec in specs)
+        configs = tuple(plugin_config(spec, "--planner") for spec in specs)
         changes["planners"] = _check_labels(configs, "--planner")
     if isolation is not None:
         changes["planners"] = tuple(
@@ -305,7 +318,12 @@ def _default_label(name: str) -> str:
     return kebab(name.rpartition(":")[2]) if ":" in name else name
 
 
-def _check_keys(table: object, schema: type[msgspec.Struct], where: str) -> None:
+def check_keys(table: object, schema: type[msgspec.Struct], where: str) -> None:
+    """Refuse keys that a table must not have, with the near ones.
+
+    Raises:
+        SuiteError: for the first such key.
+    """
     known = [field.name for field in msgspec.structs.fields(schema)]
     if isinstance(table, dict):
         for key in table:
@@ -336,10 +354,11 @@ def _check_rule(rule: GateConfig, where: str) -> GateConfig:
     return rule
 
 
-def _plugins(
+def plugin_configs(
     tables: list[dict[str, Any]] | list[str | dict[str, Any]], field: str, path: str
 ) -> tuple[PluginConfig, ...]:
-    return tuple(_plugin(table, f"{path}: {field}[{i}]") for i, table in enumerate(tables))
+    """Each as `plugin_config` reads it; `field` and `path` are for messages."""
+    return tuple(plugin_config(table, f"{path}: {field}[{i}]") for i, table in enumerate(tables))
 
 
 def _check_isolation(value: object, where: str) -> str:
@@ -353,7 +372,7 @@ def _check_isolation(value: object, where: str) -> str:
 
 def _resources(table: object, where: str) -> Resources:
     check = f"{where}.resources"
-    _check_keys(table, Resources, check)
+    check_keys(table, Resources, check)
     try:
         return msgspec.convert(table, Resources)
     except msgspec.ValidationError as error:
@@ -362,7 +381,12 @@ def _resources(table: object, where: str) -> Resources:
         ) from error
 
 
-def _plugin(table: str | dict[str, Any], where: str) -> PluginConfig:
+def plugin_config(table: str | dict[str, Any], where: str) -> PluginConfig:
+    """A plugin as a suite names it: a name alone, or a table with its options.
+
+    Raises:
+        SuiteError: it has no name, or a reserved key of another type.
+    """
     if isinstance(table, str):
         table = {"name": table}
     for key, kind in (("name", str), ("label", str), ("optional", bool)):
@@ -386,7 +410,7 @@ def _plugin(table: str | dict[str, Any], where: str) -> PluginConfig:
     )
 
 
-def _explain(error: msgspec.ValidationError, raw: dict[str, Any], path: str) -> tuple[str]:
+def explain_invalid(error: msgspec.ValidationError, raw: dict[str, Any], path: str) -> tuple[str]:
     """msgspec's message with the field in front and the offending value behind."""
     text = str(error)
     match = re.fullmatch(r"(?s)(.*?) - at `\$\.?(.*?)`", text)

@@ -1,0 +1,67 @@
+"""The flywheel: a planner is trained, evaluated, mined and trained again, behind a gate.
+
+`run_flywheel` does what a TOML file asks; see `roadworthy.flywheel.config` for the file and
+`docs/flywheel.md` for the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from roadworthy.flywheel.config import Flywheel, load_flywheel, parse_flywheel
+from roadworthy.flywheel.results import RESULTS, Results, read_results, results_of
+from roadworthy.flywheel.stages import StageEvent, Stages
+from roadworthy.flywheel.turning import EmptyHardSet, Wheel
+from roadworthy.provenance import collect
+from roadworthy.store import write_file
+
+__all__ = [
+    "EmptyHardSet",
+    "Flywheel",
+    "Results",
+    "StageEvent",
+    "load_flywheel",
+    "parse_flywheel",
+    "read_results",
+    "run_flywheel",
+]
+
+MANIFEST = "flywheel.json"
+
+
+def run_flywheel(
+    flywheel: Flywheel,
+    out: Path,
+    *,
+    data: Path | None = None,
+    progress: Callable[[StageEvent], None] = lambda event: None,
+) -> Results:
+    """Do what a flywheel says, in a new folder or going on in an old one.
+
+    Stages whose inputs are as before are kept, those of a changed flywheel too. `flywheel.json`
+    says what was asked and by which code, `results.json` what came out; the second is the same
+    bytes whatever happened in between.
+
+    Args:
+        flywheel: what to do.
+        out: the folder.
+        data: where relative source paths are looked up first.
+        progress: told of each stage.
+
+    Raises:
+        RoadworthyError: it cannot be started or go on; finished stages are kept.
+    """
+    with Stages(out, progress) as stages:
+        wheel = Wheel(flywheel, stages, data)
+        manifest = {"flywheel": msgspec.to_builtins(flywheel), "provenance": collect()}
+        _write(out / MANIFEST, manifest)
+        results = results_of(flywheel, wheel.turn(), out)
+        _write(out / RESULTS, results)
+    return results
+
+
+def _write(path: Path, value: object) -> None:
+    write_file(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

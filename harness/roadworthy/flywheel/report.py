@@ -1,0 +1,2 @@
+"""stub"""
+def write_flywheel_report(folder): return folder
