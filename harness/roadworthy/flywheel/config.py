@@ -261,10 +261,11 @@ def parse_flywheel(text: str, path: str) -> Flywheel:
         ("scaling", Scaling), ("run", RunConfig),
     ):  # fmt: skip
         check_keys(raw.get(key), schema, f"{path}: {key}")
-    for key, schema in (("arms", _ArmTable), ("accept", Rule)):
+    listed: dict[str, type[msgspec.Struct]] = {"arms": _ArmTable, "accept": Rule}
+    for key, each in listed.items():
         tables = raw.get(key)
         for i, table in enumerate(tables if isinstance(tables, list) else ()):
-            check_keys(table, schema, f"{path}: {key}[{i}]")
+            check_keys(table, each, f"{path}: {key}[{i}]")
     try:
         file = msgspec.convert(raw, _File)
     except msgspec.ValidationError as error:

@@ -76,9 +76,7 @@ def multiplier(
     return np.where(np.isnan(y).any(axis=1) | np.isnan(goal[:, 0]), math.nan, out)
 
 
-def equivalence(
-    means: Crossed, multiples: Sequence[float], arm: int, better: str
-) -> Equivalence:
+def equivalence(means: Crossed, multiples: Sequence[float], arm: int, better: str) -> Equivalence:
     """Of the arm at column `arm` of `means`, whose first columns are the curve.
 
     Args:

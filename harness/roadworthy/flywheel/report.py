@@ -1,2 +1,439 @@
-"""stub"""
-def write_flywheel_report(folder): return folder
+"""Pages of a flywheel: what every arm did, and before against after, case by case."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from markupsafe import Markup, escape
+
+from roadworthy.compare import CaseRef, Comparison, compare
+from roadworthy.errors import RunError
+from roadworthy.flywheel.curves import draw_lines, read_curves
+from roadworthy.flywheel.results import Cell, DataEquivalence, Results, read_results
+from roadworthy.flywheel.turning import BASE, RUN
+from roadworthy.pairing import Contestant
+from roadworthy.replay import load_map, load_replay, replay_path
+from roadworthy.report import write_report
+from roadworthy.report.numbers import format_value
+from roadworthy.report.plots import forest
+from roadworthy.scenario import AgentKind
+from roadworthy.store import CaseRecord, read_run, write_file
+
+__all__ = ["before_after", "write_flywheel_report"]
+
+BEFORE_AFTER = "before-after"
+_STILLS = 4
+_KINDS = {AgentKind.VEHICLE: "vehicle", AgentKind.PEDESTRIAN: "pedestrian",
+          AgentKind.BICYCLE: "bicycle"}  # fmt: skip
+
+
+def write_flywheel_report(folder: Path) -> Path:
+    """Write `report.html`, and for the last arm `before-after/report.html`.
+
+    Args:
+        folder: of a finished flywheel.
+
+    Returns:
+        The path of the first page.
+
+    Raises:
+        RunError: it is not finished, or cannot be written.
+    """
+    results = read_results(folder)
+    manifest = _manifest(folder)
+    arms = [arm for arm in results.arms if not arm.startswith(BASE)]
+    detail = ""
+    if arms:
+        before_after(folder, results, arms[-1], results.seeds[0], folder / BEFORE_AFTER)
+        detail = f"{BEFORE_AFTER}/report.html"
+    page = _page(results, manifest, folder, detail, arms[-1] if arms else "")
+    write_file(folder / "report.html", page.encode(errors="replace"))
+    write_file(folder / "summary.md", _markdown(results).encode())
+    return folder / "report.html"
+
+
+def before_after(folder: Path, results: Results, arm: str, seed: int, out: Path) -> Path:
+    """The report of one arm against the base: the paired table, collisions by kind, cases fixed
+    and broken with their replays side by side, training curves, and the protocol.
+
+    Raises:
+        RunError: there is no such arm or seed.
+    """
+    runs = {}
+    for label in (BASE, arm):
+        wanted = (label, seed, "test", False)
+        stage = next(
+            (e.stage for e in results.evaluations if (e.arm, e.seed, e.set, e.open_loop) == wanted),
+            None,
+        )
+        if stage is None:
+            raise RunError(f"{folder}: arm {label!r} was not evaluated with seed {seed}")
+        runs[label] = read_run(folder / "stages" / stage / RUN)
+    players = [Contestant(run, label, label) for label, run in runs.items()]
+    comparison = compare(players)
+    sections = [
+        ("Collisions by kind", _collisions(players)),
+        ("Fixed and broken", _stills(players, comparison)),
+        ("Rounds", _rounds(results, arm, seed)),
+        ("Training curves", _curves(folder, results, arm, seed)),
+    ]
+    title = f"{results.name}: {arm} against {BASE}, seed {seed}"
+    page = write_report(
+        players, out, title=title, comparison=comparison,
+        sections=[(name, body) for name, body in sections if body],
+    )  # fmt: skip
+    text = msgspec.json.format(msgspec.json.encode(comparison), indent=2)
+    write_file(out / "comparison.json", text + b"\n")
+    return page
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode((folder / "flywheel.json").read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise RunError(f"{folder / 'flywheel.json'}: {error}") from error
+    return found
+
+
+# Sections of the before/after report
+
+
+def _collisions(players: Sequence[Contestant]) -> Markup:
+    """At-fault collisions of each planner, by whom it met and how."""
+    counts: list[Counter[tuple[str, str]]] = []
+    for player in players:
+        found: Counter[tuple[str, str]] = Counter()
+        for record in player.records:
+            found.update(_met(player, record))
+        counts.append(found)
+    kinds = sorted({kind for count in counts for kind in count})
+    if not kinds:
+        return Markup("<p>No case has an at-fault collision.</p>")
+    rows = [(whom, how, [count[whom, how] for count in counts]) for whom, how in kinds]
+    rows.append(("all", "", [count.total() for count in counts]))
+    head = "".join(f'<th scope="col" class="number">{escape(p.label)}</th>' for p in players)
+    body = "".join(
+        f'<tr><th scope="row">{escape(whom)}</th><td>{escape(how.replace("_", " "))}</td>'
+        + "".join(f'<td class="number">{n}</td>' for n in numbers)
+        + f'<td class="number {_word(numbers[-1] - numbers[0], "lower")}">'
+        f"{numbers[-1] - numbers[0]:+d}</td></tr>"
+        for whom, how, numbers in rows
+    )
+    return Markup(
+        '<div class="scroll"><table><thead><tr><th scope="col">With</th><th scope="col">How</th>'
+        f'{head}<th scope="col" class="number">change</th></tr></thead><tbody>{body}</tbody>'
+        '</table></div><p class="note">At-fault collisions, each agent once per case.</p>'
+    )
+
+
+def _met(player: Contestant, record: CaseRecord) -> set[tuple[str, str]] | list[tuple[str, str]]:
+    events = {
+        (e["agent"], str(e.get("how", "")))
+        for several in record.events.values()
+        for e in several
+        if e.get("kind") == "collision" and e.get("at_fault") and isinstance(e.get("agent"), int)
+    }
+    if not events:
+        return []
+    kinds = _agent_kinds(player, record)
+    return [
+        (_KINDS.get(AgentKind(kinds[agent]), "object") if agent < len(kinds) else "anyone", how)
+        for agent, how in sorted(events)
+    ]
+
+
+def _agent_kinds(player: Contestant, record: CaseRecord) -> list[int]:
+    try:
+        replay = load_replay(player.run.path, player.planner, record.key)
+    except RunError:
+        return []
+    return [int(kind) for kind in replay.agents_kind]
+
+
+def _stills(players: Sequence[Contestant], comparison: Comparison) -> Markup:
+    """The moments at which cases were fixed or broken, both drives side by side."""
+    transitions = comparison.challenges[0].transitions
+    parts = []
+    for word, refs in (("Fixed", transitions.fixed), ("Broken", transitions.broken)):
+        shown = [picture for ref in refs[: 4 * _STILLS] if (picture := _still(players, ref))]
+        if not refs:
+            parts.append(f"<h3>{word}</h3><p>No case.</p>")
+            continue
+        items = "".join(
+            f'<li><figure><img src="{source}" alt="{escape(text)}" width="880" height="440">'
+            f'<figcaption><a href="#case={escape(ref)}">{escape(text)}</a></figcaption>'
+            "</figure></li>"
+            for source, text, ref in shown[:_STILLS]
+        )
+        parts.append(f'<h3>{word}: {len(refs)}</h3><ul class="stills">{items}</ul>')
+    note = (
+        f'<p class="note">The first {_STILLS} of each, at the moment when the one that failed '
+        "failed first. The link plays both drives side by side.</p>"
+    )
+    return Markup("".join(parts) + note)
+
+
+def _still(players: Sequence[Contestant], ref: CaseRef) -> tuple[str, str, str] | None:
+    from roadworthy.report.drawing import Pane, draw_step
+    from roadworthy.report.reasons import reasons_of
+
+    panes: list[Pane] = []
+    moments: list[int] = []
+    reason = ""
+    for player in players:
+        if not replay_path(player.run.path, player.planner, ref.key).is_file():
+            return None
+        record = next(r for r in player.records if r.key == ref.key)
+        failures = [r for r in reasons_of(record, player.run.manifest.metrics) if r.level != "near"]
+        replay = load_replay(player.run.path, player.planner, ref.key)
+        steps = tuple(r.step for r in failures if r.step >= 0)
+        panes.append(Pane(player.label, replay, load_map(player.run.path, replay.map_hash), steps))
+        moments += steps
+        reason = reason or (failures[0].text if failures else "")
+    step = min(moments) if moments else max(pane.steps for pane in panes)
+    picture = draw_step(panes, step, 440).quantize(64)
+    data = io.BytesIO()
+    picture.save(data, "PNG", optimize=True)
+    source = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+    return source, f"{ref.scenario}: {reason}, {step / 10:.1f} s", ref.key[:12]
+
+
+def _rounds(results: Results, arm: str, seed: int | None = None) -> Markup:
+    rows = []
+    for one in results.rounds:
+        if one.arm != arm or seed not in (None, one.seed):
+            continue
+        rules = "".join(
+            f'<li class="{"" if v.passed else "alarming"}">{escape(v.rule)}: '
+            f"{'met' if v.passed else 'not met'}. {escape(v.reason)}</li>"
+            for v in one.verdicts
+        )
+        data = ", ".join(f"{n} {name}" for name, n in one.scenes.items())
+        options = ", ".join(f"{name} = {value}" for name, value in one.options.items())
+        outcome = "passed" if one.accepted else "fail"
+        word = (
+            ("accepted" if one.verdicts else "kept, not gated") if one.accepted else "rolled back"
+        )
+        rows.append(
+            f'<tr><td class="number">{one.seed}</td><td class="number">{one.number}</td>'
+            f'<td><span class="level {outcome}">{word if one.scenes else "not begun"}</span></td>'
+            f"<td>{escape(data)}</td><td>{escape(options)}</td>"
+            f'<td><ul class="note">{rules}</ul>{escape(one.note)}</td></tr>'
+        )
+    if not rows:
+        return Markup("")
+    return Markup(
+        '<div class="scroll"><table><thead><tr><th scope="col" class="number">Seed</th>'
+        '<th scope="col" class="number">Round</th><th scope="col">Outcome</th>'
+        '<th scope="col">Trained on</th><th scope="col">Options</th>'
+        f'<th scope="col">Rules, on the validation set</th></tr></thead><tbody>{"".join(rows)}'
+        "</tbody></table></div>"
+    )
+
+
+def _curves(folder: Path, results: Results, arm: str, seed: int) -> Markup:
+    """Of pre-training, and of each round of an arm."""
+    trained = [(BASE, folder / results.checkpoints[f"{BASE}/{seed}"])] if (
+        f"{BASE}/{seed}" in results.checkpoints
+    ) else []  # fmt: skip
+    for one in results.rounds:
+        if one.arm == arm and one.seed == seed and one.trained:
+            for checkpoint in sorted((folder / "stages" / one.trained).rglob("*")):
+                if checkpoint.is_dir() and read_curves(checkpoint):
+                    trained.append((f"{arm}, round {one.number}", checkpoint))
+    parts = []
+    for label, checkpoint in trained:
+        figures = "".join(
+            f"<figure><figcaption><strong>{escape(c.name)}</strong></figcaption>"
+            f"{draw_lines(f'{label}: {c.name}', [(0, c.name, c.steps, c.values)])}</figure>"
+            for c in read_curves(checkpoint)
+        )
+        if figures:
+            parts.append(f'<h3>{escape(label)}</h3><div class="plots">{figures}</div>')
+    return Markup("".join(parts))
+
+
+# The page of all arms
+
+
+def _page(results: Results, manifest: dict[str, Any], folder: Path, detail: str, last: str) -> str:
+    import jinja2
+
+    from roadworthy.report.page import asset, policy
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: asset("templates", name)),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    style = "\n".join(asset("assets", name) for name in ("base.css", "parts.css", "phone.css"))
+    arms = [arm for arm in results.arms if not arm.startswith(BASE)]
+    return environment.get_template("flywheel.html").render(
+        results=results,
+        wheel=manifest["flywheel"],
+        provenance=manifest["provenance"],
+        policy=policy(style, ""),
+        style=Markup(style),
+        blocks=list(_blocks(results)),
+        families=list(_families(results, manifest["flywheel"])),
+        rounds=[(arm, _rounds(results, arm)) for arm in arms if _rounds(results, arm)],
+        curves=_curves(folder, results, last, results.seeds[0]) if last else "",
+        scaling=[(e, _scaling_plot(results, e)) for e in results.equivalence],
+        detail=detail,
+        last=last,
+    )
+
+
+def _blocks(results: Results) -> Iterator[dict[str, Any]]:
+    """A table per set, simulator and group of scenes: arms down, columns across."""
+    places = dict.fromkeys((c.set, c.open_loop, c.group) for c in results.table)
+    for place in sorted(places, key=lambda p: (p[0] != "test", p[0], p[1], p[2] != "rare")):
+        if place[2] not in ("rare", "common"):
+            continue
+        cells = [c for c in results.table if (c.set, c.open_loop, c.group) == place]
+        columns = [n for n in results.headline if any(c.column == n for c in cells)]
+        columns = columns or list(dict.fromkeys(c.column for c in cells))[:8]
+        by = {(c.arm, c.column): c for c in cells}
+        arms = [arm for arm in results.arms if any(c.arm == arm for c in cells)]
+        yield {
+            "set": place[0],
+            "open_loop": place[1],
+            "group": place[2],
+            "scenes": max(c.scenes for c in cells),
+            "errors": sum({c.arm: c.errors for c in cells}.values()),
+            "columns": [
+                (n, next(c.better for c in cells if c.column == n)) for n in columns
+            ],
+            "rows": [(arm, [_shown(by.get((arm, n))) for n in columns]) for arm in arms],
+            "plots": [
+                (n, forest([(i, *_floats(by[arm, n])) for i, arm in enumerate(arms)
+                            if (arm, n) in by]))
+                for n in columns
+            ],
+            "arms": arms,
+        }  # fmt: skip
+
+
+def _floats(cell: Cell) -> tuple[float | None, float | None, float | None]:
+    return cell.mean
+
+
+def _shown(cell: Cell | None) -> dict[str, Any] | None:
+    """A cell as text: mean, interval, and the change against the base."""
+    if cell is None or cell.mean[0] is None:
+        return None
+    shown: dict[str, Any] = {
+        "mean": format_value(cell.mean[0]),
+        "interval": f"{format_value(cell.mean[1])} to {format_value(cell.mean[2])}",
+        "changes": [],
+    }
+    for other, numbers in cell.against.items():
+        difference, low, high, relative, relative_low, relative_high = numbers
+        if difference is None:
+            continue
+        if cell.better == "lower" and relative is not None:
+            text = f"{relative:+.0%}".replace("-", "−")
+            ends = (relative_low, relative_high)
+            spread = " to ".join("–" if x is None else f"{x:+.0%}".replace("-", "−") for x in ends)
+        else:
+            text = f"{'+' if difference > 0 else ''}{format_value(difference)}"
+            spread = f"{format_value(low)} to {format_value(high)}"
+        clear = low is not None and high is not None and (low > 0 or high < 0)
+        shown["changes"].append(
+            {"other": other, "text": text, "interval": spread,
+             "word": _word(difference, cell.better) if clear else ""}
+        )  # fmt: skip
+    return shown
+
+
+def _word(change: float, better: str) -> str:
+    if not change or better == "neither":
+        return ""
+    return "gain" if (change > 0) == (better == "higher") else "loss"
+
+
+def _families(results: Results, wheel: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rare families that an arm did not see: base, the arm with them, the arm without."""
+    for arm in wheel["arms"]:
+        family = arm.get("without")
+        if not family:
+            continue
+        labels = [BASE, *([arm["reference"]] if arm.get("reference") else []), arm["name"]]
+        columns = [n for n in results.headline if results.cell(arm["name"], "test", family, n)]
+        cells = {
+            label: [results.cell(label, "test", family, n) for n in columns] for label in labels
+        }
+        first = next((c for c in cells[arm["name"]] if c), None)
+        yield {
+            "family": family,
+            "scenes": first.scenes if first else 0,
+            "columns": columns,
+            "rows": [(label, [_shown(c) for c in row]) for label, row in cells.items()],
+        }
+
+
+def _scaling_plot(results: Results, found: DataEquivalence) -> Markup:
+    """Imitation over data, and the arm's level across it."""
+    import math
+
+    curve = [BASE if m == 1 else f"{BASE}-{m}x" for m in found.multiples]
+    both = []
+    for group in ("rare", "common"):
+        cells = [results.cell(label, "test", group, found.column) for label in curve]
+        level = results.cell(found.arm, "test", group, found.column)
+        if level is None or level.mean[0] is None or any(
+            c is None or c.mean[0] is None for c in cells
+        ):  # fmt: skip
+            continue
+        known = [c.mean for c in cells if c is not None]
+        x = [math.log2(m) for m in found.multiples]
+        picture = draw_lines(
+            f"{found.column} on {group} scenes over the multiple of the data",
+            [(0, "imitation", x, [float(m[0] or 0.0) for m in known])],
+            bands=[([_or_nan(m[1]) for m in known], [_or_nan(m[2]) for m in known])],
+            levels=[(1, found.arm, level.mean[0], level.mean[1], level.mean[2])],
+            ticks=[(math.log2(m), f"{m}x") for m in found.multiples],
+            points=True,
+        )
+        both.append(
+            f"<figure><figcaption><strong>{escape(found.column)}</strong>, {group} scenes"
+            f"</figcaption>{picture}</figure>"
+        )
+    return Markup(f'<div class="plots">{"".join(both)}</div>')
+
+
+def _or_nan(x: float | None) -> float:
+    return float("nan") if x is None else x
+
+
+def _markdown(results: Results) -> str:
+    """The tables in Markdown."""
+    lines = [f"# {results.name}", "", f"Seeds: {', '.join(map(str, results.seeds))}.", ""]
+    for block in _blocks(results):
+        how = "open loop" if block["open_loop"] else "closed loop"
+        lines += [f"## {block['set']}, {block['group']} scenes, {how} ({block['scenes']})", ""]
+        lines.append("| arm | " + " | ".join(name for name, _ in block["columns"]) + " |")
+        lines.append("|---" * (len(block["columns"]) + 1) + "|")
+        for arm, cells in block["rows"]:
+            texts = []
+            for cell in cells:
+                if cell is None:
+                    texts.append("–")
+                    continue
+                change = next((c for c in cell["changes"] if c["other"] == BASE), None)
+                more = f"; {change['text']} [{change['interval']}]" if change else ""
+                texts.append(f"{cell['mean']} [{cell['interval']}]{more}")
+            lines.append(f"| {arm} | " + " | ".join(texts) + " |")
+        lines.append("")
+    for found in results.equivalence:
+        lines += [f"Data equivalence of {found.arm} by {found.column} on {found.group} scenes: "
+                  f"{found.words}.", ""]  # fmt: skip
+    return "\n".join(lines)

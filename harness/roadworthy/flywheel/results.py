@@ -155,7 +155,8 @@ def results_of(flywheel: Flywheel, turned: Turned, out: Path) -> Results:
     equivalences: list[DataEquivalence] = []
     for set_name, open_loop in dict.fromkeys((e.set, e.open_loop) for e in turned.evaluations):
         chosen = [e for e in turned.evaluations if (e.set, e.open_loop) == (set_name, open_loop)]
-        for group in GROUPS:
+        families = [arm.without for arm in flywheel.arms if arm.without]
+        for group in dict.fromkeys([*GROUPS, *families]):
             parts = {
                 arm: [of_group(runs[e.stage], group, flywheel.rare) for e in chosen if e.arm == arm]
                 for arm in arms
@@ -249,7 +250,7 @@ class _Block:
             spec = self.specs[key]
             for i, arm in enumerate(arms):
                 values = self.values[arm][:, :, k]
-                against = {}
+                against: dict[str, tuple[float | None, ...]] = {}
                 for other in dict.fromkeys([BASE, references.get(arm, "")]):
                     if other and other != arm and other in arms:
                         j = arms.index(other)

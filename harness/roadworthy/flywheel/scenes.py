@@ -39,7 +39,8 @@ __all__ = [
 SCENES = "scenes"
 """Folder of a stage in which its store lies."""
 DRIVEN = "rollout"
-"""Generator named in the lineage of a scene that a planner drove."""
+"""Tag of a scene that a planner drove, and the generator that its lineage names: its ego is no
+example to imitate."""
 _SHORTEST = 10
 _BATCH = 64
 
@@ -98,8 +99,8 @@ def cut_parts(scenes: Sequence[Scenario], parts: int) -> list[list[Scenario]]:
         log = next((t for t in scene.tags if t.startswith(GROUP_TAG)), f"/{scene.id}")
         logs.setdefault(f"{scene.source}/{log}", []).append(scene)
     found: list[list[Scenario]] = [[] for _ in range(parts)]
-    for i, log in enumerate(logs.values()):
-        found[i * parts // len(logs)] += log
+    for i, members in enumerate(logs.values()):
+        found[i * parts // len(logs)] += members
     return found
 
 
@@ -198,7 +199,8 @@ def drive_scenes(
 def rollout_scenario(rollouts: RolloutBatch, row: int) -> Scenario:
     """A drive as a scene of its own: its log is what ego and agents did in the simulator.
 
-    Its lineage names the scene that was driven; tags, map and route are that scene's.
+    Its lineage names the scene that was driven; map, route and tags are that scene's, and the tag
+    `rollout` is added.
     """
     case = rollouts.cases[row]
     old = case.scenario
@@ -220,7 +222,7 @@ def rollout_scenario(rollouts: RolloutBatch, row: int) -> Scenario:
             old.signals.lane, np.ascontiguousarray(rollouts.signals[row, :signals, :steps])
         ),
         start=HISTORY - 1,
+        tags=(*old.tags, DRIVEN),
         lineage=Lineage(old.hash, DRIVEN, case.seed, {"root": root_of(old)}),
         repairs=(),
     )
-

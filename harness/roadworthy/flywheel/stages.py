@@ -158,9 +158,7 @@ class Stages:
             if not resumable and path.exists():
                 shutil.rmtree(path)
             (path / MANIFEST).unlink(missing_ok=True)
-            outputs = {
-                str(file.relative_to(path)): file_hash(file) for file in sorted(work(path))
-            }
+            outputs = {str(file.relative_to(path)): file_hash(file) for file in sorted(work(path))}
             record = _Record(format=FORMAT, kind=kind, key=key, inputs=plain, outputs=outputs)
             path.mkdir(parents=True, exist_ok=True)
             text = msgspec.json.format(msgspec.json.encode(record), indent=2)

@@ -6,6 +6,7 @@ is in its inputs, so that equal flywheels make equal bytes, killed and started a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from roadworthy.flywheel.scenes import (
 )
 from roadworthy.flywheel.stages import Stage, Stages
 from roadworthy.gate import BASELINE, RuleVerdict, gate
+from roadworthy.mining import MANIFEST as MINED
 from roadworthy.mining import mine
 from roadworthy.options import describe_options
 from roadworthy.plugins import FactorySpec, registry
@@ -258,9 +260,8 @@ class Wheel:
             if not specs:
                 continue
             inputs = {"set": name, "sources": [self._described(spec) for spec in specs]}
-            self._sets[name] = self._stages.make(
-                "scenes", inputs, lambda out, s=specs, n=name: store_sources(s, n, out), name
-            )
+            work = functools.partial(store_sources, specs, name)
+            self._sets[name] = self._stages.make("scenes", inputs, work, name)
         self._origins = {
             name: [origin_of(scene) for scene in self._read(stage)]
             for name, stage in self._sets.items()
@@ -455,7 +456,8 @@ class Wheel:
                     hint="Mine more or harder scenes.",
                 )
             mine(run, out / SCENES, limit=config.limit, data=self._data)
-            return [file for file in (out / SCENES).rglob("*") if file.is_file()]
+            # mining.json names the run by a hash in which the checkpoint's place counts
+            return [f for f in (out / SCENES).rglob("*") if f.is_file() and f.name != MINED]
 
         inputs = {"run": driven.digest, "limit": config.limit}
         mined = self._stages.make("mined", inputs, work, label)
@@ -624,10 +626,14 @@ def judge_round(new: Run, old: Run, rules: Sequence[Rule], rare: str) -> tuple[R
 
 
 def of_group(run: Run, group: str, rare: str) -> Run:
-    """A run with the records of one group of scenes alone: `rare`, `common` or `all`."""
+    """A run with the records of one group of scenes alone: `rare`, `common`, `all`, or those that
+    have a tag."""
     if group == "all":
         return run
-    kept = tuple(r for r in run.records if (rare in r.tags) == (group == "rare"))
+    if group in ("rare", "common"):
+        kept = tuple(r for r in run.records if (rare in r.tags) == (group == "rare"))
+    else:
+        kept = tuple(r for r in run.records if group in r.tags)
     return msgspec.structs.replace(run, records=kept)
 
 
@@ -651,9 +657,8 @@ def _checkpoint_files(
     place = str(path.resolve().relative_to(out.resolve()))
     write_file(out / TRAINED, msgspec.json.encode(_Made(checkpoint=place, scenes=counts)))
     files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]
+    files = [f for f in files if "tfevents" not in f.name]  # TensorBoard's hold times
     if not files:
         raise PluginError(f"{trainer.where}: trainer {trainer.entry.name!r} wrote nothing")
     return [out / place if path.is_file() else out / f.resolve().relative_to(out.resolve())
             for f in files] + [out / TRAINED]  # fmt: skip
-
-

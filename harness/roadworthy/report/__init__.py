@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from roadworthy.compare import Comparison
@@ -36,6 +36,7 @@ def write_report(
     *,
     title: str = "",
     comparison: Comparison | None = None,
+    sections: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write a report of planners side by side.
 
@@ -47,6 +48,7 @@ def write_report(
         out: the folder, made if need be.
         title: of the page; the suites' names if not given.
         comparison: theirs, if it has been made already.
+        sections: (title, trusted HTML fragment) pairs to add before those of plugins.
 
     Returns:
         The path of the HTML page.
@@ -61,8 +63,8 @@ def write_report(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{out}: cannot be written: {error.strerror}") from error
-    sections = registry().hooks.roadworthy_report_sections(list(view.runs))
-    page = page_of(view, verdicts, encode_replays(view), sections)
+    offered = registry().hooks.roadworthy_report_sections(list(view.runs))
+    page = page_of(view, verdicts, encode_replays(view), [*sections, *offered])
     write_file(out / "summary.md", markdown_of(view, verdicts).encode(errors="replace"))
     write_file(out / "junit.xml", junit_of(view))
     write_file(out / "scores.parquet", scores_parquet(view))

@@ -1,0 +1,286 @@
+"""The flywheel, turned for real with a planner of one parameter."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flywheel_sets import search, wheel_file, write_set, write_sets
+from roadworthy.errors import PluginError, RoadworthyError, RunError, SuiteError
+from roadworthy.exit_codes import ExitCode
+from roadworthy.flywheel import EmptyHardSet, StageEvent, load_flywheel, run_flywheel
+from roadworthy.flywheel.scenes import cut_parts, read_store
+from roadworthy.rollout import Status
+from roadworthy.splits import LeakError, root_of
+from roadworthy.store import read_run
+from roadworthy.testing.scenes import moved, straight_road_scenario
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sets(tmp_path_factory.mktemp("sets"))
+
+
+@pytest.fixture(scope="module")
+def turned(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished flywheel: an arm that helps, and one whose rounds are planted to harm."""
+    folder = tmp_path_factory.mktemp("turned")
+    planted = {
+        "name": "planted",
+        "trainer": search(objective="harm", step=0.3),
+        "data": {"mined": 1},
+        "smaller": {"step": 0.5},
+        "rounds": 2,
+    }
+    file = wheel_file(folder / "wheel.toml", sets)
+    arms = load_file(file)["arms"]
+    start = search(objective="safety", step=0.6)  # careful enough to be harmed
+    file = wheel_file(
+        folder / "wheel.toml", sets, arms=[*arms, planted], pretrain={"trainer": start}
+    )
+    run_flywheel(load_flywheel(file), folder / "out")
+    return folder / "out"
+
+
+def load_file(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    return tomllib.loads(path.read_text())
+
+
+def made(out: Path) -> dict[str, bytes]:
+    """Everything that must be the same bytes, by name."""
+    names = ["results.json", *(f"stages/{p.name}/stage.json" for p in (out / "stages").iterdir())]
+    return {name: (out / name).read_bytes() for name in names}
+
+
+def test_a_bad_round_is_rolled_back_and_the_next_takes_smaller_steps(turned: Path) -> None:
+    results = json.loads((turned / "results.json").read_bytes())
+    planted = [r for r in results["rounds"] if r["arm"] == "planted"]
+    assert [r["accepted"] for r in planted] == [False, False]
+    assert [r["options"]["step"] for r in planted] == [0.3, 0.15]
+    assert all(any(v["judged"] and not v["passed"] for v in r["verdicts"]) for r in planted)
+    checkpoints = results["checkpoints"]
+    assert checkpoints["planted/1"] == checkpoints["base/1"]  # as if nothing had happened
+    harmed = turned / "stages" / planted[0]["trained"]
+    assert harmed.is_dir()  # what was rolled back is kept to be looked at
+    for before, after in ((c["mean"], c["against"]["base"]) for c in results["table"]
+                          if c["arm"] == "planted"):  # fmt: skip
+        assert after[:3] == [0.0, 0.0, 0.0]
+        assert before[0] is not None
+
+
+def test_a_good_round_is_accepted(sets: Path, tmp_path: Path) -> None:
+    results = run_flywheel(load_flywheel(wheel_file(tmp_path / "w.toml", sets)), tmp_path / "out")
+    assert any(r.accepted for r in results.rounds)
+    assert results.checkpoints["whole/1"] != results.checkpoints["base/1"]
+    base = results.cell("base", "test", "rare", "success")
+    whole = results.cell("whole", "test", "rare", "success")
+    assert base is not None
+    assert whole is not None
+    assert whole.mean[0] > base.mean[0]  # type: ignore[operator]
+    assert whole.against["base"][0] == pytest.approx(whole.mean[0] - base.mean[0])  # type: ignore[operator]
+    first = results.rounds[0]
+    assert first.scenes["train"] * 2 == first.scenes["driven-variants"]
+    if not first.accepted:  # then the second one's step was smaller
+        assert results.rounds[1].options["step"] == pytest.approx(0.7 * 0.7)
+
+
+def test_driven_scenes_are_what_the_planner_did(turned: Path) -> None:
+    stages = turned / "stages"
+    mined = {root_of(s) for p in stages.glob("mined-*") for s in read_store(p)}
+    driven = [s for p in stages.glob("driven-*") for s in read_store(p)]
+    varied = {s.hash: s for p in stages.glob("varied-*") for s in read_store(p)}
+    assert driven
+    for scene in driven:
+        assert scene.lineage is not None
+        assert scene.lineage.generator == "rollout"
+        parent = varied[scene.lineage.parent]
+        assert root_of(scene) == root_of(parent)
+        assert root_of(scene) in mined
+        at, was = scene.start, parent.start
+        assert (scene.ego[: at + 1] == parent.ego[was - at : was + 1]).all()  # one past ...
+        assert (scene.ego[at + 1 :] != parent.ego[was + 1 :][: scene.horizon]).any()  # two futures
+
+
+def test_interrupted_before_every_stage_it_goes_on_to_the_same_bytes(
+    sets: Path, tmp_path: Path
+) -> None:
+    flywheel = load_flywheel(wheel_file(tmp_path / "w.toml", sets))
+    run_flywheel(flywheel, tmp_path / "whole")
+    stops = 0
+
+    def stop_at_work() -> Callable[[StageEvent], None]:
+        begun = 0
+
+        def progress(event: StageEvent) -> None:
+            nonlocal begun
+            begun += event.state == "started"
+            if begun == 2:  # one stage is made per try
+                raise KeyboardInterrupt
+
+        return progress
+
+    while True:
+        try:
+            run_flywheel(flywheel, tmp_path / "torn", progress=stop_at_work())
+            break
+        except KeyboardInterrupt:
+            stops += 1
+    assert stops >= 10
+    assert made(tmp_path / "torn") == made(tmp_path / "whole")
+
+
+def test_killed_in_mid_training_and_damaged_it_ends_with_the_same_bytes(
+    turned: Path, sets: Path, tmp_path: Path
+) -> None:
+    file = turned.parent / "wheel.toml"
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "roadworthy", "flywheel", str(file), "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
+        assert killed.stderr is not None
+        for line in killed.stderr:
+            event = json.loads(line)  # one line of JSON per stage where nobody watches
+            if event["stage"].startswith("train-") and event["state"] == "started":
+                os.kill(killed.pid, signal.SIGKILL)
+                break
+    scenes = next((out / "stages").glob("scenes-*/scenes/*.bin"), None) or next(
+        p for p in (out / "stages").glob("scenes-*/scenes/*") if p.is_file()
+    )
+    scenes.write_bytes(scenes.read_bytes()[:-1] + b"?")
+    events: list[StageEvent] = []
+    run_flywheel(load_flywheel(file), out, progress=events.append)
+    states = {e.stage: e.state for e in events}
+    assert states[scenes.parents[1].name] == "made"  # a damaged stage is made anew
+    assert list(states.values()).count("kept") == 3
+    assert made(out) == made(turned)
+
+
+def test_the_same_command_keeps_everything(turned: Path) -> None:
+    before = made(turned)
+    events: list[StageEvent] = []
+    run_flywheel(load_flywheel(turned.parent / "wheel.toml"), turned, progress=events.append)
+    assert {e.state for e in events} == {"kept"}
+    assert made(turned) == before
+
+
+@pytest.mark.parametrize("leaking", ["train", "mining", "validation"])
+def test_a_run_that_would_leak_is_refused(sets: Path, tmp_path: Path, leaking: str) -> None:
+    sources = load_file(wheel_file(tmp_path / "w.toml", sets))["sources"]
+    sources[leaking] = [*sources[leaking], {"name": "store", "path": str(sets / "test")}]
+    file = wheel_file(tmp_path / "w.toml", sets, sources=sources)
+    with pytest.raises(LeakError, match=rf"{leaking} would leak into test.*lineage"):
+        run_flywheel(load_flywheel(file), tmp_path / "out")
+    assert not list((tmp_path / "out" / "stages").glob("train-*"))
+
+
+def test_a_planner_that_fails_at_nothing_is_a_typed_error(sets: Path, tmp_path: Path) -> None:
+    easy = [moved(straight_road_scenario(), 500.0 * i) for i in range(2)]
+    write_set(tmp_path / "easy", easy[:1])
+    sources = load_file(wheel_file(tmp_path / "w.toml", sets))["sources"]
+    sources["mining"] = [{"name": "store", "path": str(tmp_path / "easy")}]
+    file = wheel_file(tmp_path / "w.toml", sets, sources=sources, metrics=["success"])
+    with pytest.raises(EmptyHardSet, match="failed at none of 1 cases"):
+        run_flywheel(load_flywheel(file), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        ("disk", RunError, "No space left on device"),
+        ("raise", PluginError, "ZeroDivisionError: loss is NaN"),
+    ],
+)
+def test_a_trainer_that_fails_in_mid_round_loses_nothing(
+    turned: Path, sets: Path, tmp_path: Path, fault: str, error: type[RoadworthyError], words: str
+) -> None:
+    out = tmp_path / "out"
+    wheel = load_file(turned.parent / "wheel.toml")
+    arms = [{**wheel["arms"][0], "trainer": search(step=0.7, fault=fault)}]
+    broken = wheel_file(tmp_path / "b.toml", sets, arms=arms, pretrain=wheel["pretrain"])
+    with pytest.raises(error, match=words) as raised:
+        run_flywheel(load_flywheel(broken), out)
+    assert "whole, round 1" in raised.value.message
+    assert "Finished stages are kept" in raised.value.hint
+    mended = wheel_file(tmp_path / "m.toml", sets, arms=wheel["arms"], pretrain=wheel["pretrain"])
+    events: list[StageEvent] = []
+    if fault == "disk":  # the other differs in the trainer's error alone
+        run_flywheel(load_flywheel(mended), out, progress=events.append)
+        kept = {e.stage.partition("-")[0] for e in events if e.state == "kept"}
+        assert kept >= {"scenes", "train", "drive", "mined", "varied", "driven"}
+        assert (out / "results.json").read_bytes() == (turned / "results.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sources": {"train": [{"name": "towns"}]}}, "there is no set 'mining'"),
+        ({"seeds": []}, "seeds"),
+        ({"seeds": [1, 1]}, "one is named twice"),
+        ({"sedes": [1]}, "Did you mean 'seeds'"),
+        ({"arms": [{"name": "a", "trainer": search(), "data": {"minde": 1}}]}, "'minde'"),
+        ({"arms": [{"name": "a", "trainer": search(), "data": {"mined": -1}}]}, "mined"),
+        ({"arms": [{"name": "base", "trainer": search(), "data": {"mined": 1}}]}, "'base'"),
+        ({"arms": [{"name": "a", "trainer": search(), "data": {"mined": 1},
+                    "smaller": {"rate": 0.5}}]}, "smaller.rate"),
+        ({"arms": [{"name": "a", "trainer": search(), "data": {"mined": 1},
+                    "reference": "b"}]}, "reference = 'b'"),
+        ({"accept": []}, "no rule to accept a round by"),
+        ({"accept": [{"metric": "success"}]}, "no condition"),
+        ({"accept": [{"metric": "success", "margin": 0.1, "against": "x"}]}, "against"),
+        ({"scaling": {"multiples": [2, 4], "arm": "whole"}}, "multiples"),
+        ({"scaling": {"arm": "hole"}}, "Did you mean 'whole'"),
+        ({"pretrain": {"trainer": search(objective="speed")}}, "objective"),
+        ({"pretrain": {"trainer": "imitatoin"}}, "pretrain.trainer"),
+        ({"planner": "./nowhere.py:X"}, "no file"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_refused_with_the_field(
+    sets: Path, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    file = wheel_file(tmp_path / "w.toml", sets, **changes)
+    with pytest.raises((SuiteError, PluginError)) as raised:
+        run_flywheel(load_flywheel(file), tmp_path / "out")
+    assert words in str(raised.value)
+
+
+def test_two_flywheels_do_not_turn_in_one_folder(turned: Path) -> None:
+    def again(event: StageEvent) -> None:
+        run_flywheel(flywheel, turned)
+
+    flywheel = load_flywheel(turned.parent / "wheel.toml")
+    with pytest.raises(RunError, match="another flywheel is turning here"):
+        run_flywheel(flywheel, turned, progress=again)
+
+
+def test_parts_are_of_whole_logs(sets: Path) -> None:
+    from roadworthy.scenario import Scenario
+    from roadworthy.scenario_store import ScenarioStore
+
+    scenes = [s for s in ScenarioStore(sets / "mining").scenarios() if isinstance(s, Scenario)]
+    parts = cut_parts(scenes, 2)
+    assert [len(part) for part in parts] == [5, 5]
+    logs = [{t for s in part for t in s.tags if t.startswith("log:")} for part in parts]
+    assert not logs[0] & logs[1]
+
+
+def test_the_command_prints_a_table_and_ends_well(turned: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "roadworthy", "flywheel", str(turned.parent / "wheel.toml"),
+         "--out", str(turned)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == ExitCode.OK, done.stderr
+    head, *rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert head[:4] == ["arm", "set", "group", "column"]
+    assert ["planted", "test", "rare", "success"] in [row[:4] for row in rows]
+    assert all(len(row) == len(head) for row in rows)
+    run = read_run(next((turned / "stages").glob("drive-*")) / "run")
+    assert all(r.status is Status.OK for r in run.records)
