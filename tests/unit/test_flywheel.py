@@ -20,7 +20,7 @@ from roadworthy.flywheel.scenes import cut_parts, read_store
 from roadworthy.rollout import Status
 from roadworthy.splits import LeakError, root_of
 from roadworthy.store import read_run
-from roadworthy.testing.scenes import moved, straight_road_scenario
+from roadworthy.testing.scenes import straight_road_scenario
 
 
 @pytest.fixture(scope="module")
@@ -181,9 +181,18 @@ def test_a_run_that_would_leak_is_refused(sets: Path, tmp_path: Path, leaking: s
     assert not list((tmp_path / "out" / "stages").glob("train-*"))
 
 
+def test_related_scenes_can_be_left_out_instead(sets: Path, tmp_path: Path) -> None:
+    sources = load_file(wheel_file(tmp_path / "w.toml", sets))["sources"]
+    sources["train"] = [*sources["train"], {"name": "store", "path": str(sets / "test")}]
+    file = wheel_file(tmp_path / "w.toml", sets, sources=sources, related="leave-out", arms=[])
+    results = run_flywheel(load_flywheel(file), tmp_path / "out")
+    assert results.sets["train"].scenes == 5
+    assert results.sets["test"].scenes == 10
+    assert "train: 10 of 15 scenes are left out" in results.notices[0]
+
+
 def test_a_planner_that_fails_at_nothing_is_a_typed_error(sets: Path, tmp_path: Path) -> None:
-    easy = [moved(straight_road_scenario(), 500.0 * i) for i in range(2)]
-    write_set(tmp_path / "easy", easy[:1])
+    write_set(tmp_path / "easy", [straight_road_scenario()])
     sources = load_file(wheel_file(tmp_path / "w.toml", sets))["sources"]
     sources["mining"] = [{"name": "store", "path": str(tmp_path / "easy")}]
     file = wheel_file(tmp_path / "w.toml", sets, sources=sources, metrics=["success"])

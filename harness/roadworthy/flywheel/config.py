@@ -2,7 +2,8 @@
 
 Sets of scenes are named under `[[sources.NAME]]`: `train`, `mining`, `validation` and `test` are
 needed, any other set is one more to evaluate on. Nothing in one of them may be related to anything
-in another.
+in another (`roadworthy.splits`): such a run is refused, or, with `related = "leave-out"`, goes on
+without the scenes of training, mining and validation that are related to what is evaluated on.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ DATA = ("train", "mining", "mined", "variants", "driven-mined", "driven-variants
 """What an arm can train on: the logs of two splits; what was mined; variants of it; and both as
 the planner itself drove them, in closed loop."""
 
+Related = Literal["refuse", "leave-out"]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -162,6 +164,7 @@ class Flywheel(msgspec.Struct, frozen=True, kw_only=True):
         accept: rules that a gated round has to meet.
         headline: columns of the report's table; the metrics' own headline columns unless given.
         rare: tag of rare scenes.
+        related: what becomes of related sets: `refuse` the run, or `leave-out` such scenes.
         scaling: pre-training on more data, if wanted.
         run: how evaluations are run.
         path: the file.
@@ -183,6 +186,7 @@ class Flywheel(msgspec.Struct, frozen=True, kw_only=True):
     accept: tuple[Rule, ...]
     headline: tuple[str, ...]
     rare: str
+    related: Related
     scaling: Scaling | None
     run: RunConfig
     path: str
@@ -232,6 +236,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     accept: tuple[Rule, ...] = ()
     headline: list[str] = []
     rare: str = "rare"
+    related: Related = "refuse"
     scaling: Scaling | None = None
     run: RunConfig = RunConfig()
 
@@ -318,6 +323,7 @@ def _parsed(file: _File, path: str) -> Flywheel:
         accept=file.accept,
         headline=tuple(file.headline),
         rare=file.rare,
+        related=file.related,
         scaling=file.scaling,
         run=file.run,
         path=path,

@@ -266,10 +266,43 @@ class Wheel:
             name: [origin_of(scene) for scene in self._read(stage)]
             for name, stage in self._sets.items()
         }
+        if self.flywheel.related == "leave-out":
+            self._leave_out_related()
         names = list(self._origins)
         for i, first in enumerate(names):
             for second in names[i + 1 :]:
                 require_disjoint(self._origins[first], self._origins[second], first, second)
+
+    def _leave_out_related(self) -> None:
+        """Drop scenes that are related to a set which matters more: those that are evaluated on,
+        then validation, mining, training."""
+        last = ("validation", "mining", "train")
+        order = [name for name in self._sets if name not in last] + list(last)
+        taken: set[str] = set()
+        before: list[str] = []
+        for name in order:
+            stage, origins = self._sets[name], self._origins[name]
+            good = [i for i, origin in enumerate(origins) if not origin.keys & taken]
+            if len(good) < len(origins):
+                self._notices.append(
+                    f"{name}: {len(origins) - len(good)} of {len(origins)} scenes are left out, "
+                    "related to a set that is evaluated or chosen on."
+                )
+                if not good:
+                    raise RunError(
+                        f"set {name!r}: every scene is related to another set",
+                        hint="Take scenes of other logs and maps.",
+                    )
+                scenes = self._read(stage)
+                self._sets[name] = self._stages.make(
+                    "apart",
+                    {"scenes": stage.digest, "from": before},
+                    functools.partial(_write_some, [scenes[i] for i in good], name),
+                    name,
+                )
+                self._origins[name] = origins = [origins[i] for i in good]
+            taken.update(*(origin.keys for origin in origins))
+            before.append(self._sets[name].digest)
 
     def _read(self, stage: Stage) -> list[Scenario]:
         if stage.path not in self._scenes:
@@ -635,6 +668,10 @@ def of_group(run: Run, group: str, rare: str) -> Run:
     else:
         kept = tuple(r for r in run.records if group in r.tags)
     return msgspec.structs.replace(run, records=kept)
+
+
+def _write_some(scenes: Sequence[Scenario], split: str, out: Path) -> list[Path]:
+    return write_store(out, scenes, split)
 
 
 class _Made(msgspec.Struct, frozen=True, kw_only=True):
