@@ -163,6 +163,33 @@ def figures_behaviour(session: nox.Session) -> None:
     session.run("python", "-m", module, str(store), *out, *session.posargs)
 
 
+def _flywheel(session: nox.Session, name: str) -> None:
+    """Turn a flywheel; finished stages in reports/NAME are kept."""
+    _install(session)
+    session.run(
+        "roadworthy", "flywheel", f"suites/{name}.toml", "--out", f"reports/{name}",
+        *session.posargs,
+    )  # fmt: skip
+
+
+@nox.session(name="suite-flywheel")
+def suite_flywheel(session: nox.Session) -> None:
+    """Three seeds of base, fine-tuning, dense rewards without generation, and the whole."""
+    _flywheel(session, "flywheel")
+
+
+@nox.session(name="suite-paper")
+def suite_paper(session: nox.Session) -> None:
+    """World Engine's seven arms on common and rare scenes, open loop and closed loop."""
+    _flywheel(session, "paper")
+
+
+@nox.session(name="suite-scaling")
+def suite_scaling(session: nox.Session) -> None:
+    """Imitation at 1x to 16x the data, and post-training at 1x laid over the curve."""
+    _flywheel(session, "scaling")
+
+
 @nox.session(name="example-report")
 def example_report(session: nox.Session) -> None:
     """Run the safety suite afresh, and keep its report in reports/examples/safety."""

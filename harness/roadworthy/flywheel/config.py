@@ -101,7 +101,8 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
         name: its label.
         trainer: makes a better planner from a planner and cases.
         data: set (of `DATA`) -> share of the cases. Shares are relative: as many cases are taken
-            as the set that runs out first allows.
+            as the set that runs out first allows. A list of sets in the file is all of each, and
+            a share of 0 here.
         rounds: how often.
         gated: whether a round must be accepted on the validation set, or is rolled back.
         smaller: option of the trainer -> factor by which it is multiplied after each round that
@@ -200,7 +201,7 @@ class Flywheel(msgspec.Struct, frozen=True, kw_only=True):
 class _ArmTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     trainer: str | dict[str, Any]
-    data: dict[str, Positive]
+    data: dict[str, Positive] | list[str]
     rounds: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
     gated: bool = True
     smaller: dict[str, Positive] = {}
@@ -210,7 +211,7 @@ class _ArmTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class _PretrainTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trainer: str | dict[str, Any]
-    data: dict[str, Positive] = msgspec.field(default_factory=lambda: {"train": 1.0})
+    data: dict[str, Positive] | list[str] = msgspec.field(default_factory=lambda: ["train"])
 
 
 class _GenerationTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -297,7 +298,7 @@ def _parsed(file: _File, path: str) -> Flywheel:
         },
         pretrain=Pretraining(
             trainer=plugin_config(file.pretrain.trainer, f"{path}: pretrain.trainer"),
-            data=file.pretrain.data,
+            data=_shares(file.pretrain.data),
         ),
         mining=file.mining,
         generation=None
@@ -311,7 +312,7 @@ def _parsed(file: _File, path: str) -> Flywheel:
             Arm(
                 name=validate_label(arm.name, f"{path}: arms[{i}].name"),
                 trainer=plugin_config(arm.trainer, f"{path}: arms[{i}].trainer"),
-                data=arm.data,
+                data=_shares(arm.data),
                 rounds=arm.rounds,
                 gated=arm.gated,
                 smaller=arm.smaller,
@@ -402,6 +403,10 @@ def _checked(flywheel: Flywheel) -> Flywheel:
                 hint=did_you_mean(scaling.arm, labels[1:]),
             )
     return flywheel
+
+
+def _shares(data: dict[str, float] | list[str]) -> dict[str, float]:
+    return dict.fromkeys(data, 0.0) if isinstance(data, list) else data
 
 
 def _check_data(data: Mapping[str, float], known: tuple[str, ...], where: str) -> None:

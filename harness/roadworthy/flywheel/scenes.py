@@ -111,7 +111,7 @@ def mix(
 
     Args:
         sets: name -> scenes.
-        shares: name -> relative share.
+        shares: name -> relative share; 0 for all of a set.
         seed: of the draw without replacement, and of the order.
 
     Returns:
@@ -123,12 +123,12 @@ def mix(
     for name in shares:
         if not sets[name]:
             raise DataError(f"the set {name!r} is empty, so there is nothing of it to train on")
-    most = min(len(sets[name]) / share for name, share in shares.items())
+    most = min((len(sets[name]) / share for name, share in shares.items() if share), default=0.0)
     chosen: list[Scenario] = []
     counts: dict[str, int] = {}
     for name, share in shares.items():
         order = sorted(sets[name], key=lambda s: derive_seed(seed, "mix", s.hash))
-        counts[name] = max(1, round(most * share))
+        counts[name] = max(1, round(most * share)) if share else len(order)
         chosen += order[: counts[name]]
     return sorted(chosen, key=lambda s: derive_seed(seed, "order", s.hash)), counts
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,18 @@ import pytest
 from flywheel_sets import search, wheel_file, write_set, write_sets
 from roadworthy.errors import PluginError, RoadworthyError, RunError, SuiteError
 from roadworthy.exit_codes import ExitCode
-from roadworthy.flywheel import EmptyHardSet, StageEvent, load_flywheel, run_flywheel
+from roadworthy.flywheel import (
+    EmptyHardSet,
+    StageEvent,
+    load_flywheel,
+    read_results,
+    run_flywheel,
+)
+from roadworthy.flywheel.report import write_flywheel_report
 from roadworthy.flywheel.scenes import cut_parts, read_store
 from roadworthy.rollout import Status
+from roadworthy.scenario import Scenario
+from roadworthy.scenario_store import ScenarioStore
 from roadworthy.splits import LeakError, root_of
 from roadworthy.store import read_run
 from roadworthy.testing.scenes import straight_road_scenario
@@ -50,8 +62,6 @@ def turned(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load_file(path: Path) -> dict[str, Any]:
-    import tomllib
-
     return tomllib.loads(path.read_text())
 
 
@@ -270,9 +280,6 @@ def test_two_flywheels_do_not_turn_in_one_folder(turned: Path) -> None:
 
 
 def test_parts_are_of_whole_logs(sets: Path) -> None:
-    from roadworthy.scenario import Scenario
-    from roadworthy.scenario_store import ScenarioStore
-
     scenes = [s for s in ScenarioStore(sets / "mining").scenarios() if isinstance(s, Scenario)]
     parts = cut_parts(scenes, 2)
     assert [len(part) for part in parts] == [5, 5]
@@ -293,3 +300,74 @@ def test_the_command_prints_a_table_and_ends_well(turned: Path) -> None:
     assert all(len(row) == len(head) for row in rows)
     run = read_run(next((turned / "stages").glob("drive-*")) / "run")
     assert all(r.status is Status.OK for r in run.records)
+
+
+def test_the_pages_say_what_happened(turned: Path) -> None:
+    page = write_flywheel_report(turned).read_text()
+    assert "perturb</code>, plain variations of the logs, which stood in" in page
+    for words in ("rolled back", "planted", "Training curves", "all sets were found disjoint"):
+        assert words in page
+    for pattern in (r'(src|href)="(https?:)?//', "<script"):
+        assert not re.search(pattern, page)  # nothing is fetched, nothing runs
+    detail = (turned / "before-after" / "report.html").read_text()
+    for words in ("Collisions by kind", "Fixed and broken", "Training curves", "Protocol"):
+        assert words in detail
+    assert (turned / "summary.md").read_text().startswith("# tiny")
+
+
+def test_the_counts_of_collisions_by_kind_are_those_of_the_records(turned: Path) -> None:
+    detail = (turned / "before-after" / "report.html").read_text()
+    start = detail.index("Collisions by kind")
+    rows = re.findall(r"<tr><th scope=\"row\">all</th>.*?</tr>", detail[start:])
+    counts = [int(n) for n in re.findall(r'<td class="number">(\d+)</td>', rows[0])]
+    results = read_results(turned)
+    for label, count in zip(("base", results.arms[-1]), counts, strict=True):
+        stage = next(e.stage for e in results.evaluations if e.arm == label and e.set == "test")
+        run = read_run(turned / "stages" / stage / "run")
+        met = {
+            (r.key, e["agent"])
+            for r in run.records
+            for events in r.events.values()
+            for e in events
+            if e["kind"] == "collision" and e["at_fault"]
+        }
+        assert count == len(met)
+
+
+@pytest.mark.skipif(
+    not (shutil.which("chromium") and shutil.which("chromedriver")),
+    reason="needs the Debian packages chromium, chromium-driver",
+)
+def test_the_pages_work_in_a_browser(sets: Path, tmp_path: Path) -> None:
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    out = tmp_path / "out"
+    file = wheel_file(tmp_path / "w.toml", sets)
+    arms = load_file(file)["arms"]
+    arms[0] |= {"gated": False, "rounds": 1}
+    wheel = wheel_file(tmp_path / "w.toml", sets, arms=arms, metrics=["success", "safety"])
+    run_flywheel(load_flywheel(wheel), out)
+    page = write_flywheel_report(out)
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                 f"--user-data-dir={tmp_path / 'profile'}"):  # fmt: skip
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    with webdriver.Chrome(options=options, service=service) as driver:
+        driver.get(page.as_uri())
+        assert driver.title == "tiny – roadworthy flywheel"
+        plots = driver.find_elements("css selector", "svg.lines .line-0")
+        assert plots
+        assert all(float(p.value_of_css_property("stroke-width")[:-2]) > 1 for p in plots)
+        driver.find_element("link text", "Before and after, case by case").click()
+        driver.get(driver.current_url)
+        fixed = driver.find_elements("css selector", ".stills a")
+        assert fixed, "no case was fixed or broken"
+        picture = driver.find_element("css selector", ".stills img")
+        assert driver.execute_script("return arguments[0].naturalWidth", picture) == 880
+        driver.execute_script("arguments[0].click()", fixed[0])
+        wait = webdriver.support.wait.WebDriverWait(driver, 30)
+        wait.until(lambda d: d.find_element("id", "case").get_attribute("open") is not None)
+        wait.until(lambda d: len(d.find_elements("css selector", "#pictures canvas")) == 2)
+        assert driver.get_log("browser") == []
