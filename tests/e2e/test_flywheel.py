@@ -33,6 +33,7 @@ from roadworthy.scenario_store import ScenarioStore
 from roadworthy.splits import LeakError, root_of
 from roadworthy.store import read_run
 from roadworthy.testing.scenes import straight_road_scenario
+from roadworthy_sources.towns.rare import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +269,43 @@ def test_a_bad_file_is_refused_with_the_field(
     with pytest.raises((SuiteError, PluginError)) as raised:
         run_flywheel(load_flywheel(file), tmp_path / "out")
     assert words in str(raised.value)
+
+
+def test_scaling_families_and_both_simulators(sets: Path, tmp_path: Path) -> None:
+    tested = [s for s in ScenarioStore(sets / "test").scenarios() if isinstance(s, Scenario)]
+    mined = [s for s in ScenarioStore(sets / "mining").scenarios() if isinstance(s, Scenario)]
+    families = set(KINDS) & {t for s in tested for t in s.tags} & {t for s in mined for t in s.tags}
+    family = min(families)
+    arm = {"trainer": search(step=0.7), "data": ["train", "driven-mined"], "gated": False}
+    wheel = wheel_file(
+        tmp_path / "w.toml",
+        sets,
+        arms=[
+            {"name": "whole", **arm},
+            {"name": "held-out", **arm, "without": family, "reference": "whole"},
+        ],
+        open_loop={"name": "open-loop"},
+        open_loop_metrics=["pdms"],
+        scaling={"multiples": [1, 2], "arm": "whole"},
+        metrics=["success"],
+    )
+    results = run_flywheel(load_flywheel(wheel), tmp_path / "out")
+    assert results.arms == ("base", "base-2x", "whole", "held-out")
+    (first, second) = results.rounds
+    of_family = sum(family in s.tags for s in mined)
+    assert first.scenes["driven-mined"] - second.scenes["driven-mined"] in range(1, of_family + 1)
+    assert first.scenes["train"] == 2  # of five, the first half
+    cell = results.cell("held-out", "test", family, "success")
+    assert cell is not None
+    assert cell.scenes == sum(family in s.tags for s in tested)
+    assert set(cell.against) == {"base", "whole"}
+    assert results.cell("whole", "test", "rare", "pdms", open_loop=True) is not None
+    (found,) = results.equivalence
+    assert (found.multiples, found.arm, found.group) == ((1, 2), "whole", "rare")
+    assert found.words.count("x") >= 2
+    page = write_flywheel_report(tmp_path / "out").read_text()
+    for words in ("Rare families held out", "How much data is that worth?", "open loop"):
+        assert words in page
 
 
 def test_two_flywheels_do_not_turn_in_one_folder(turned: Path) -> None:
