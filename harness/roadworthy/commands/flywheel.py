@@ -15,6 +15,7 @@ from roadworthy.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from roadworthy.flywheel import Results, StageEvent
+    from roadworthy.flywheel.results import Cell
 
 __all__ = ["command"]
 
@@ -87,24 +88,26 @@ def _progress() -> Iterator[Callable[[StageEvent], None]]:
 
 
 def _print(results: Results) -> None:
-    rows = []
-    for cell in results.table:
-        if cell.column in results.headline:
-            change = cell.against.get("base", (None,) * 6)
-            numbers = (*cell.mean, *change)
-            rows.append(
-                [
-                    cell.arm,
-                    f"{cell.set}{' (open loop)' if cell.open_loop else ''}",
-                    cell.group,
-                    cell.column,
-                    cell.scenes,
-                    *("" if x is None else f"{x:.6g}" for x in numbers),
-                ]
-            )
-    head = ["arm", "set", "group", "column", "scenes", "mean", "low", "high", "change",
-            "change_low", "change_high", "relative", "relative_low", "relative_high"]  # fmt: skip
-    print_table(f"{results.name}: {len(results.seeds)} seeds", head, rows, right=head[4:])
+    """The headline columns: for a person with intervals in brackets, else every number apart."""
+    cells = [cell for cell in results.table if cell.column in results.headline]
+    if sys.stdout.isatty():
+        head = ["arm", "scenes", "column", "mean", "against base"]
+        rows: list[list[object]] = [
+            [c.arm, _place(c), c.column, _range(*c.mean), _range(*c.against.get("base", ())[:3])]
+            for c in cells
+        ]
+        print_table(f"{results.name}: {len(results.seeds)} seeds", head, rows)
+    else:
+        head = ["arm", "set", "group", "column", "scenes", "mean", "low", "high", "change",
+                "change_low", "change_high", "relative", "relative_low",
+                "relative_high"]  # fmt: skip
+        rows = []
+        for c in cells:
+            numbers = (*c.mean, *c.against.get("base", (None,) * 6))
+            where = f"{c.set}{' (open loop)' if c.open_loop else ''}"
+            texts = ["" if x is None else f"{x:.6g}" for x in numbers]
+            rows.append([c.arm, where, c.group, c.column, c.scenes, *texts])
+        print_table("", head, rows)
     for one in results.rounds:
         click.echo(
             f"round {one.number} of {one.arm}, seed {one.seed}: "
@@ -114,3 +117,14 @@ def _print(results: Results) -> None:
     for found in results.equivalence:
         click.echo(f"{found.arm}: data equivalence by {found.column}, {found.group} scenes: "
                    f"{found.words}", err=True)  # fmt: skip
+
+
+def _place(cell: Cell) -> str:
+    loop = ", open loop" if cell.open_loop else ""
+    return f"{cell.scenes} {cell.group}, {cell.set}{loop}"
+
+
+def _range(value: float | None = None, low: float | None = None, high: float | None = None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")
