@@ -146,16 +146,15 @@ def draw_lines(
                 across, up = at(a, b).split()
                 parts.append(f'<circle class="series-{colour % 8}" cx="{across}" cy="{up}" r="3"/>')
     base = HEIGHT - _BOTTOM
-    marks = ticks or ((left, format_value(left)), (right, format_value(right)))
+    marks = ticks or ((left, _tick(left)), (right, _tick(right)))
     for tick, text in marks:
         place = at(tick, low).split()[0]
         anchor = "middle" if ticks else "end" if tick == right else ""
         parts.append(f'<text x="{place}" y="{HEIGHT - 6:g}" class="{anchor}">{escape(text)}</text>')
-    for value in np.linspace(low + pad, high - pad, 3).tolist():
+    heights = {_tick(v): v for v in np.linspace(low + pad, high - pad, 3).tolist()}
+    for text, value in heights.items():
         height = float(at(left, value).split()[1])
-        parts.append(
-            f'<text x="{_LEFT - 5:g}" y="{height + 4:.1f}" class="end">{_tick(value)}</text>'
-        )
+        parts.append(f'<text x="{_LEFT - 5:g}" y="{height + 4:.1f}" class="end">{text}</text>')
         parts.append(f'<path class="axis" d="M{_LEFT:g} {height:.1f}H{WIDTH - _RIGHT:g}"/>')
     said = "; ".join(
         f"{label}: from {format_value(y[0])} to {format_value(y[-1])}" for _, label, _, y in series
@@ -168,4 +167,5 @@ def draw_lines(
 
 
 def _tick(y: float) -> str:
-    return f"{y:.3g}".replace("-", "−")
+    text = f"{y:,.0f}" if abs(y) >= 1000.0 else f"{y:.3g}"
+    return text.replace("-", "−")

@@ -391,7 +391,12 @@ class Wheel:
             label = f"seed {seed}, {arm.name}, round {number}"
             options = dict(arm.trainer.options)
             for option, factor in arm.smaller.items():
-                options[option] = type(options[option])(options[option] * factor**rejected)
+                value = options[option] * factor**rejected
+                options[option] = (
+                    max(1, round(value))
+                    if isinstance(options[option], int)
+                    else float(f"{value:.12g}")
+                )
             trainer = FactorySpec(
                 "trainers", self._spec("trainers", arm.trainer).spec, options, arm.trainer.where
             )
