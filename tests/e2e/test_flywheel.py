@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -378,6 +379,7 @@ def test_the_counts_of_collisions_by_kind_are_those_of_the_records(turned: Path)
 )
 def test_the_pages_work_in_a_browser(sets: Path, tmp_path: Path) -> None:
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    waiting = importlib.import_module("selenium.webdriver.support.wait")
     out = tmp_path / "out"
     file = wheel_file(tmp_path / "w.toml", sets)
     arms = load_file(file)["arms"]
@@ -405,7 +407,7 @@ def test_the_pages_work_in_a_browser(sets: Path, tmp_path: Path) -> None:
         picture = driver.find_element("css selector", ".stills img")
         assert driver.execute_script("return arguments[0].naturalWidth", picture) == 880
         driver.execute_script("arguments[0].click()", fixed[0])
-        wait = webdriver.support.wait.WebDriverWait(driver, 30)
+        wait = waiting.WebDriverWait(driver, 30)
         wait.until(lambda d: d.find_element("id", "case").get_attribute("open") is not None)
         wait.until(lambda d: len(d.find_elements("css selector", "#pictures canvas")) == 2)
         assert driver.get_log("browser") == []

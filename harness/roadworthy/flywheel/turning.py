@@ -305,9 +305,14 @@ class Wheel:
             before.append(self._sets[name].digest)
 
     def _read(self, stage: Stage) -> list[Scenario]:
-        if stage.path not in self._scenes:
-            self._scenes[stage.path] = read_store(stage.path)
-        return self._scenes[stage.path]
+        """The scenes of a stage; those of the named sets are kept in memory."""
+        known = self._scenes.get(stage.path)
+        if known is not None:
+            return known
+        scenes = read_store(stage.path)
+        if any(stage.path == one.path for one in self._sets.values()):
+            self._scenes[stage.path] = scenes
+        return scenes
 
     @property
     def _evaluated(self) -> list[str]:
