@@ -51,7 +51,7 @@ def wheel_file(path: Path, sets: Path, **changes: Any) -> Path:
         "arms": [
             {
                 "name": "whole",
-                "trainer": search(step=0.7),
+                "trainer": search(step=1.0),
                 "data": {"train": 1, "driven-variants": 2},
                 "smaller": {"step": 0.7},
                 "rounds": 2,

@@ -26,8 +26,10 @@ from roadworthy.flywheel import (
     read_results,
     run_flywheel,
 )
+from roadworthy.flywheel.config import Rule
 from roadworthy.flywheel.report import write_flywheel_report
 from roadworthy.flywheel.scenes import cut_parts, read_store
+from roadworthy.flywheel.turning import judge_round
 from roadworthy.rollout import Status
 from roadworthy.scenario import Scenario
 from roadworthy.scenario_store import ScenarioStore
@@ -55,9 +57,13 @@ def turned(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     file = wheel_file(folder / "wheel.toml", sets)
     arms = load_file(file)["arms"]
-    start = search(objective="safety", step=0.6)  # careful enough to be harmed
+    start = search(objective="safety", step=0.7)  # careful enough to be harmed
     file = wheel_file(
-        folder / "wheel.toml", sets, arms=[*arms, planted], pretrain={"trainer": start}
+        folder / "wheel.toml",
+        sets,
+        arms=[*arms, planted],
+        pretrain={"trainer": start},
+        generation={"generator": "perturb", "variants": 4},
     )
     run_flywheel(load_flywheel(file), folder / "out")
     return folder / "out"
@@ -102,7 +108,7 @@ def test_a_good_round_is_accepted(sets: Path, tmp_path: Path) -> None:
     first = results.rounds[0]
     assert first.scenes["train"] * 2 == first.scenes["driven-variants"]
     if not first.accepted:  # then the second one's step was smaller
-        assert results.rounds[1].options["step"] == pytest.approx(0.7 * 0.7)
+        assert results.rounds[1].options["step"] == pytest.approx(0.7)
 
 
 def test_driven_scenes_are_what_the_planner_did(turned: Path) -> None:
@@ -212,6 +218,15 @@ def test_a_planner_that_fails_at_nothing_is_a_typed_error(sets: Path, tmp_path: 
         run_flywheel(load_flywheel(file), tmp_path / "out")
 
 
+def test_a_rule_about_scenes_that_are_not_there_is_not_met(turned: Path) -> None:
+    run = read_run(next((turned / "stages").glob("drive-*")) / "run")
+    rule = Rule(metric="success", margin=0.1, group="common")
+    (verdict,) = judge_round(run, run, [rule], "rare")
+    assert not verdict.passed
+    assert not verdict.judged
+    assert verdict.reason == "The validation set has no common scene."
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [
@@ -224,13 +239,14 @@ def test_a_trainer_that_fails_in_mid_round_loses_nothing(
 ) -> None:
     out = tmp_path / "out"
     wheel = load_file(turned.parent / "wheel.toml")
-    arms = [{**wheel["arms"][0], "trainer": search(step=0.7, fault=fault)}]
-    broken = wheel_file(tmp_path / "b.toml", sets, arms=arms, pretrain=wheel["pretrain"])
+    arms = [{**wheel["arms"][0], "trainer": search(step=1.0, fault=fault)}]
+    same = {name: wheel[name] for name in ("pretrain", "generation")}
+    broken = wheel_file(tmp_path / "b.toml", sets, arms=arms, **same)
     with pytest.raises(error, match=words) as raised:
         run_flywheel(load_flywheel(broken), out)
     assert "whole, round 1" in raised.value.message
     assert "Finished stages are kept" in raised.value.hint
-    mended = wheel_file(tmp_path / "m.toml", sets, arms=wheel["arms"], pretrain=wheel["pretrain"])
+    mended = wheel_file(tmp_path / "m.toml", sets, arms=wheel["arms"], **same)
     events: list[StageEvent] = []
     if fault == "disk":  # the other differs in the trainer's error alone
         run_flywheel(load_flywheel(mended), out, progress=events.append)
@@ -277,7 +293,7 @@ def test_scaling_families_and_both_simulators(sets: Path, tmp_path: Path) -> Non
     mined = [s for s in ScenarioStore(sets / "mining").scenarios() if isinstance(s, Scenario)]
     families = set(KINDS) & {t for s in tested for t in s.tags} & {t for s in mined for t in s.tags}
     family = min(families)
-    arm = {"trainer": search(step=0.7), "data": ["train", "driven-mined"], "gated": False}
+    arm = {"trainer": search(step=1.0), "data": ["train", "driven-mined"], "gated": False}
     wheel = wheel_file(
         tmp_path / "w.toml",
         sets,

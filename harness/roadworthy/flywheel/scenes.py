@@ -31,6 +31,7 @@ __all__ = [
     "drive_scenes",
     "mix",
     "read_store",
+    "refused_of",
     "rollout_scenario",
     "store_sources",
     "write_store",
@@ -38,6 +39,7 @@ __all__ = [
 
 SCENES = "scenes"
 """Folder of a stage in which its store lies."""
+REFUSED = "refused.json"
 DRIVEN = "rollout"
 """Tag of a scene that a planner drove, and the generator that its lineage names: its ego is no
 example to imitate."""
@@ -80,7 +82,9 @@ def store_sources(sources: Sequence[FactorySpec], split: str, stage: Path) -> li
         for scene in itertools.chain.from_iterable(read_scenes(spec) for spec in sources):
             if not isinstance(scene, Scenario):
                 refused.append(f"{scene.source}/{scene.id}: {scene.error}: {scene.reason}")
-            elif (scene.source, scene.id) not in seen:
+            elif (scene.source, scene.id) in seen:
+                refused.append(f"{scene.source}/{scene.id}: a second scenario of this name")
+            else:
                 seen.add((scene.source, scene.id))
                 yield scene
         if not seen:
@@ -88,8 +92,13 @@ def store_sources(sources: Sequence[FactorySpec], split: str, stage: Path) -> li
             raise DataError(f"set {split!r}: its sources give no scene that can be driven{why}")
 
     files = write_store(stage, scenes(), split)
-    write_file(stage / "refused.json", msgspec.json.encode(refused))
-    return [*files, stage / "refused.json"]
+    write_file(stage / REFUSED, msgspec.json.encode(refused))
+    return [*files, stage / REFUSED]
+
+
+def refused_of(stage: Path) -> list[str]:
+    """What `store_sources` could not take, in sentences."""
+    return msgspec.json.decode((stage / REFUSED).read_bytes(), type=list[str])
 
 
 def cut_parts(scenes: Sequence[Scenario], parts: int) -> list[list[Scenario]]:

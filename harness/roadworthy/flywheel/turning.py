@@ -24,6 +24,7 @@ from roadworthy.flywheel.scenes import (
     drive_scenes,
     mix,
     read_store,
+    refused_of,
     store_sources,
     write_store,
 )
@@ -262,6 +263,11 @@ class Wheel:
             inputs = {"set": name, "sources": [self._described(spec) for spec in specs]}
             work = functools.partial(store_sources, specs, name)
             self._sets[name] = self._stages.make("scenes", inputs, work, name)
+            refused = refused_of(self._sets[name].path)
+            if refused:
+                self._notices.append(
+                    f"{name}: {len(refused)} scenes were refused, the first: {refused[0]}"
+                )
         self._origins = {
             name: [origin_of(scene) for scene in self._read(stage)]
             for name, stage in self._sets.items()
@@ -661,7 +667,19 @@ def judge_round(new: Run, old: Run, rules: Sequence[Rule], rare: str) -> tuple[R
     for rule in rules:
         relative = rule.margin is not None or rule.improvement is not None
         asked = msgspec.structs.replace(rule, against=BASELINE if relative else "")
-        verdict = gate(of_group(new, rule.group, rare), [asked], of_group(old, rule.group, rare))
+        mine, theirs = of_group(new, rule.group, rare), of_group(old, rule.group, rare)
+        if not mine.records:
+            found.append(
+                RuleVerdict(
+                    rule=f"{rule.group} scenes: {rule.metric}",
+                    planner=next(iter(new.manifest.planners)),
+                    passed=False,
+                    judged=False,
+                    reason=f"The validation set has no {rule.group} scene.",
+                )
+            )
+            continue
+        verdict = gate(mine, [asked], theirs)
         for one in verdict.rules:
             words = f"{rule.group} scenes: {one.rule}"
             found.append(msgspec.structs.replace(one, rule=words))
