@@ -60,7 +60,7 @@ def wheel_file(path: Path, sets: Path, **changes: Any) -> Path:
         "accept": [
             {"group": "rare", "metric": "success", "improvement": 0.0, "confidence": 0.8,
              "min_scenarios": 2},
-            {"group": "rare", "metric": "success.route_completion", "margin": 0.1,
+            {"group": "rare", "metric": "success.route_completion", "margin": 0.3,
              "min_scenarios": 2},
         ],
         "run": {"executor": "inline", "batch_size": 64},
