@@ -270,6 +270,27 @@ def test_maps_are_as_commonroad_io_reads_them(data_dir: Path, tmp_path: Path) ->
         assert len(theirs.dynamic_obstacles) == len(ours.agents) + 1
 
 
+def test_uncertain_times_and_shapes_off_centre(tmp_path: Path) -> None:
+    """Set-based predictions have intervals of time; shapes may be off the reference point."""
+    vague = obstacle(50, track(3.5, 60.0)).replace(
+        "<time><exact>5</exact></time>",
+        "<time><intervalStart>5</intervalStart><intervalEnd>6</intervalEnd></time>",
+    )
+    round_one = obstacle(51, track(3.5, 90.0))
+    box = round_one[round_one.index("<rectangle>") : round_one.index("</shape>")]
+    disc = "<circle><radius>1</radius><center><x>2</x><y>0.5</y></center></circle>"
+    scenario = read_one(written(tmp_path, commonroad(extra=vague + round_one.replace(box, disc))))
+    assert any("'50' dropped: it has no trajectory" in note for note in scenario.repairs)
+    at = scenario.agents.id.index("51")
+    np.testing.assert_allclose(scenario.agents.state[at, 0, :2], [92.0, 4.0], atol=0.01)
+
+
+@pytest.mark.parametrize("sign", ["274", "R2-1", "3.24", "B31", "R15", "\u03a1-32"])
+def test_speed_signs_of_other_countries(tmp_path: Path, sign: str) -> None:
+    scenario = read_one(written(tmp_path, commonroad().replace(">274<", f">{sign}<")))
+    np.testing.assert_allclose(scenario.map.lane_speed_limit, 13.5)
+
+
 def test_format_2018b(tmp_path: Path, street: Scenario) -> None:
     """Obstacles are `<obstacle>` with a role; the speed limit is the lanelet's own."""
     text = commonroad(version="2018b").replace('<trafficSignRef ref="800"/>', "")

@@ -171,6 +171,12 @@ def test_local_coordinates_are_preferred(tmp_path: Path) -> None:
     )
     road_map = read_map(written(tmp_path, f"<osm>{nodes}{ways}{relation}</osm>"))
     np.testing.assert_allclose(road_map.lane_centreline[0][[0, -1], :2], [[0, 0], [60, 0]])
+    nowhere = nodes.replace('lat="0" lon="0"', 'lat="" lon=""') + '<node id="9" lat="" lon=""/>'
+    again = read_map(written(tmp_path, f"<osm>{nowhere}{ways}{relation}</osm>"))
+    assert again.hash == road_map.hash
+    astray = ways.replace('<nd ref="2"/>', '<nd ref="2"/><nd ref="9"/>')
+    path = written(tmp_path, f"<osm>{nowhere}{astray}{relation}</osm>")
+    assert "node 1: lat is ''" in refused(path)
 
 
 def test_what_is_damaged_is_refused_or_left_out(tmp_path: Path) -> None:

@@ -166,6 +166,31 @@ def test_left_hand_traffic(tmp_path: Path) -> None:
     assert road_map.lane_left[at] == road_map.lane_id.index("1.0.-2")
 
 
+def test_namespaces_and_units_in_capitals(tmp_path: Path, town: RoadMap) -> None:
+    """Some tools write a default namespace."""
+    text = opendrive_town().replace('unit="km/h"', 'unit="KM/H"')
+    for name in ("http://www.opendrive.org", "http://www.opendrive.org/schema/1.6"):
+        spaced = text.replace("<OpenDRIVE>", f'<OpenDRIVE xmlns="{name}">')
+        assert spaced != text
+        assert read_map(written(tmp_path, spaced)).hash == town.hash
+
+
+def test_lanes_against_their_side(tmp_path: Path) -> None:
+    """OpenDRIVE 1.8: `direction` = reversed."""
+    lanes = xodr_lane(-1) + xodr_lane(-2).replace("<lane ", '<lane direction="reversed" ')
+    road = xodr_road("1", xodr_geometry(0, 0, 0, 60), 60.0, f"<right>{lanes}</right>")
+    road_map = read_map(written(tmp_path, whole(road)))
+    np.testing.assert_allclose(road_map.lane_centreline[0][[0, -1], 0], [0, 60], atol=1e-9)
+    np.testing.assert_allclose(road_map.lane_centreline[1][[0, -1], 0], [60, 0], atol=1e-9)
+    assert road_map.lane_left.tolist() == road_map.lane_right.tolist() == [-1, -1]
+
+
+def test_maps_too_short_for_their_speed_are_refused(tmp_path: Path) -> None:
+    road = xodr_road("1", xodr_geometry(0, 0, 0, 60), 60.0, f"<right>{xodr_lane(-1)}</right>")
+    fast = road.replace('max="36" unit="km/h"', 'max="50" unit="m/s"')
+    assert "2.6 s to drive" in refused(written(tmp_path, whole(fast)))
+
+
 @pytest.mark.parametrize(
     ("mark", "change", "legal"),
     [

@@ -326,6 +326,64 @@ def test_links_are_made_where_the_file_has_none(tmp_path: Path, street: Scenario
     assert (scenario.map.lane_left == -1).all()
 
 
+def _crossed(content: dict[str, Any]) -> dict[str, Any]:
+    """With a lane across the junction."""
+    lane = content["map_features"]["a1"]
+    line = np.array([[110.0, -30.0], [110.0, 30.0]])
+    ring = np.array([[108.0, -30.0], [112.0, -30.0], [112.0, 30.0], [108.0, 30.0]])
+    across = lane | {"polyline": line, "polygon": ring, "exit_lanes": []}
+    content["map_features"]["across"] = across | {"left_neighbor": [], "right_neighbor": []}
+    return content
+
+
+@pytest.mark.parametrize("dataset", ["nuplan", "av2"])
+def test_junctions_where_no_lane_or_every_lane_is_marked(tmp_path: Path, dataset: str) -> None:
+    """As ScenarioNet's converters of nuPlan and Argoverse 2 write them."""
+    content = _crossed(description(dataset))
+    for feature in content["map_features"].values():
+        if feature["type"].startswith("LANE_"):
+            feature["type"] = "LANE_SURFACE_STREET"
+            feature["speed_limit_mph"] = 85.0
+            del feature["speed_limit_kmh"]
+            if dataset == "av2":
+                feature["interpolating"] = True
+    scenario = read_one(write_pickle(tmp_path / "sd.pkl", content))
+    kinds = dict(zip(scenario.map.lane_id, scenario.map.lane_kind, strict=True))
+    assert {name for name, kind in kinds.items() if kind == LaneKind.CONNECTOR} == {
+        "a1", "b1", "across",
+    }  # fmt: skip
+    assert (scenario.map.area_kind == AreaKind.INTERSECTION).sum() == 1
+    assert np.isnan(scenario.map.lane_speed_limit).all() == (dataset == "av2")
+
+
+def test_exports_of_metadrive(tmp_path: Path, street: Scenario) -> None:
+    """Tracks may lack sizes, and lanes are named by tuples."""
+    content = description("metadrive")
+    for track in content["tracks"].values():
+        for field in ("length", "width", "height"):
+            del track["state"][field]
+    features = content["map_features"]
+    for k in range(3):
+        features[f"('a', {k})"] = features.pop(f"a{k}") | {"exit_lanes": [("a", k + 1)][: 2 - k]}
+    scenario = read_one(write_pickle(tmp_path / "sd.pkl", content))
+    assert any("'ego': no length, width, height" in note for note in scenario.repairs)
+    assert (scenario.agents.size > 0.0).all()
+    first = scenario.map.lane_id.index("('a', 0)")
+    (after,) = scenario.map.lane_successors[first]
+    assert scenario.map.lane_id[after] == "('a', 1)"
+    assert len(scenario.agents) == len(street.agents)
+
+
+def test_lights_that_waymo_does_not_see(tmp_path: Path) -> None:
+    content = description("waymo")
+    words = [None] * 30 + ["LANE_STATE_STOP"] * 15 + ["LANE_STATE_FLASHING_STOP"] * 15
+    content["dynamic_map_states"]["a1"]["state"]["object_state"] = words
+    scenario = read_one(write_pickle(tmp_path / "sd.pkl", content))
+    assert scenario.signals.state[0, [0, 35, 55]].tolist() == [
+        SignalState.UNKNOWN, SignalState.RED, SignalState.UNKNOWN,
+    ]  # fmt: skip
+
+
 def _as_nuscenes(content: dict[str, Any]) -> dict[str, Any]:
     """As the nuScenes converter writes: connectors without outline, area outlines as lines."""
     content["metadata"]["dataset"] = "nuscenes"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,15 @@ def packed_lights(
     return pack_lights(red[held], vertices, np.cumsum([0, *(len(ring) for ring in rings)]))
 
 
+@lru_cache(maxsize=64)
+def _lane_rows(
+    road: RoadMap,
+) -> tuple[tuple[NDArray[np.float64], ...], tuple[tuple[int, ...], ...], NDArray[np.int64]]:
+    """Centrelines, successors and polygons of a map's lanes, made once per map."""
+    successors = tuple(tuple(row.tolist()) for row in road.lane_successors)
+    return tuple(road.lane_centreline), successors, lane_polygons(road)
+
+
 def guide(road: RoadMap, route: Route, signal_lane: NDArray[np.int64]) -> Guide:
     """Pack a route.
 
@@ -70,12 +80,13 @@ def guide(road: RoadMap, route: Route, signal_lane: NDArray[np.int64]) -> Guide:
     """
     on_route = np.zeros(len(road.lane_id), bool)
     on_route[route.lanes] = True
+    baselines, successors, polygon = _lane_rows(road)
     graph = LaneGraph(
-        baselines=tuple(road.lane_centreline),
+        baselines=baselines,
         speed_limit=road.lane_speed_limit,
-        successors=tuple(tuple(row.tolist()) for row in road.lane_successors),
+        successors=successors,
         roadblock=road.lane_id,
-        polygon=lane_polygons(road),
+        polygon=polygon,
         on_route=on_route,
     )
     return Guide(

@@ -73,17 +73,19 @@ def _rejoin(paths: NDArray[np.float64], ego: NDArray[np.float64]) -> NDArray[np.
     offset = cos[:, :1] * dy - sin[:, :1] * dx
     ahead = cos[:, :1] * dx + sin[:, :1] * dy
     off = (ego[EgoIndex.YAW] - direction[:, :1] + np.pi) % (2.0 * np.pi) - np.pi
-    hop = np.hypot(np.diff(paths[..., 0], axis=1), np.diff(paths[..., 1], axis=1))
-    driven = np.cumsum(np.concatenate([np.zeros_like(offset), hop], axis=1), axis=1)
+    step = paths[:, 1:, :2] - paths[:, :-1, :2]
+    driven = np.zeros(direction.shape)
+    np.cumsum(np.hypot(step[..., 0], step[..., 1]), axis=1, out=driven[:, 1:])
     left, rise = offset_and_slope(
         offset,
         np.tan(np.clip(off, -STEEPEST, STEEPEST)),
         np.maximum(merge_length(ego[EgoIndex.VX]), 0.5 * np.abs(offset)),
         driven,
     )
-    x = paths[..., 0] + ahead * cos[:, :1] - left * sin
-    y = paths[..., 1] + ahead * sin[:, :1] + left * cos
-    out = np.stack([x, y, direction + np.arctan(rise)], axis=-1)
+    out = np.empty(paths.shape)
+    out[..., 0] = paths[..., 0] + ahead * cos[:, :1] - left * sin
+    out[..., 1] = paths[..., 1] + ahead * sin[:, :1] + left * cos
+    out[..., 2] = direction + np.arctan(rise)
     out[:, 0] = ego[: EgoIndex.VX]
     return out
 
@@ -93,6 +95,8 @@ def _to_ego(poses: NDArray[np.float64], ego: NDArray[np.float64]) -> NDArray[np.
     x, y, yaw = ego[EgoIndex.X], ego[EgoIndex.Y], ego[EgoIndex.YAW]
     c, s = np.cos(yaw), np.sin(yaw)
     dx, dy = poses[:, 0] - x, poses[:, 1] - y
-    turn = np.unwrap(poses[:, 2] - yaw)
+    turn = poses[:, 2] - yaw
+    if np.abs(turn[1:] - turn[:-1]).max(initial=0.0) >= np.pi:
+        turn = np.unwrap(turn)
     turn += wrap_angle(float(turn[0])) - turn[0]
     return np.stack([c * dx + s * dy, c * dy - s * dx, turn], axis=1)

@@ -18,7 +18,7 @@ from roadworthy.geometry.polylines import Polyline, interpolate_path, project
 
 from .scene import FAR, Agents, Lights
 
-__all__ = ["blocking_lights", "drive_path"]
+__all__ = ["blocking_lights", "drive_path", "drive_paths"]
 
 _DT = 0.1
 _ACCEL = 1.5
@@ -67,13 +67,17 @@ def _corridor(line: Polyline, start: float, end: float) -> NDArray[np.float64]:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _bounds(path: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Low x, low y, high x, high y of each run of `_RUN` segments of a path: float64 [R, 4]."""
+    """Low x, low y, high x, high y of each run of `_RUN` segments of a path, and of all of it:
+    float64 [R + 1, 4]."""
     segments = path.shape[0] - 1
-    out = np.empty(((segments + _RUN - 1) // _RUN, 4))
-    for r in range(out.shape[0]):
+    out = np.empty(((segments + _RUN - 1) // _RUN + 1, 4))
+    runs = out.shape[0] - 1
+    for r in range(runs):
         points = path[r * _RUN : min(segments, (r + 1) * _RUN) + 1]
         out[r, 0], out[r, 1] = points[:, 0].min(), points[:, 1].min()
         out[r, 2], out[r, 3] = points[:, 0].max(), points[:, 1].max()
+    out[runs, 0], out[runs, 1] = out[:runs, 0].min(), out[:runs, 1].min()
+    out[runs, 2], out[runs, 3] = out[:runs, 2].max(), out[:runs, 3].max()
     return out
 
 
@@ -90,7 +94,12 @@ def _box_in_corridor(
     near = (1.0 + 1e-9) * reach * reach
     around = 1.01 * (reach + half)
     x, y, close = box[0], box[1], False
-    for r in range(bounds.shape[0]):
+    last = bounds.shape[0] - 1
+    dx = max(bounds[last, 0] - x, 0.0, x - bounds[last, 2])
+    dy = max(bounds[last, 1] - y, 0.0, y - bounds[last, 3])
+    if dx * dx + dy * dy > around * around:
+        return False
+    for r in range(last):
         dx = max(bounds[r, 0] - x, 0.0, x - bounds[r, 2])
         dy = max(bounds[r, 1] - y, 0.0, y - bounds[r, 3])
         if dx * dx + dy * dy > around * around:
@@ -191,6 +200,7 @@ def drive_path(
     lead = np.zeros((targets.shape[0], 3))
     ahead = np.full(count + light_count, -np.inf)
     light_ahead = np.full(light_count, -np.inf)
+    turned, cos, sin = np.full(count, np.nan), np.empty(count), np.empty(count)
     box, mine, pose = np.empty(6), np.empty(6), np.empty(3)
     mine[4], mine[5] = half_length, half
     around = math.sqrt(half_length * half_length + half * half)
@@ -214,7 +224,10 @@ def drive_path(
                 if agents.x[t, a] >= FAR or path.shape[0] < 2:
                     continue
                 box[0], box[1] = agents.x[t, a], agents.y[t, a]
-                box[2], box[3] = math.cos(agents.yaw[t, a]), math.sin(agents.yaw[t, a])
+                if agents.yaw[t, a] != turned[a]:
+                    turned[a] = agents.yaw[t, a]
+                    cos[a], sin[a] = math.cos(turned[a]), math.sin(turned[a])
+                box[2], box[3] = cos[a], sin[a]
                 box[4], box[5] = agents.half_length[a], agents.half_width[a]
                 if _box_in_corridor(box, path, bounds, caps, half):
                     ahead[a], _, _ = project(line, box[0], box[1], 0)
@@ -235,7 +248,7 @@ def drive_path(
                         least = math.sqrt(dx * dx + dy * dy) - agents.radius[a] - around
                         if least > nearest + _SURE and least > _SURE:
                             continue
-                        box[2], box[3] = math.cos(agents.yaw[t, a]), math.sin(agents.yaw[t, a])
+                        box[2], box[3] = cos[a], sin[a]
                         box[4], box[5] = agents.half_length[a], agents.half_width[a]
                         gap = box_distance(mine, box)
                     else:
@@ -265,3 +278,26 @@ def drive_path(
             x[i] += v[i] * _DT
             v[i] += min(max(accel, -_DECEL), _ACCEL) * _DT
             interpolate_path(line.arc, poses, x[i], out[i, t])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def drive_paths(
+    paths: tuple[tuple[Polyline, NDArray[np.float64]], ...],
+    ego: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    agents: Agents,
+    rank: NDArray[np.int64],
+    lights: Lights,
+    blocking: NDArray[np.bool_],
+    centroids: NDArray[np.float64],
+    vehicle: NDArray[np.float64],
+    out: NDArray[np.float64],
+    ties: NDArray[np.int64],
+) -> None:
+    """`drive_path` for several paths, in one call: `out` is float64 [K, V, T, 3]."""
+    for k in range(len(paths)):
+        line, poses = paths[k]
+        drive_path(
+            line, poses, ego, targets, agents, rank, lights, blocking, centroids, vehicle, out[k],
+            ties,
+        )  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import shapely
@@ -21,7 +22,7 @@ from roadworthy.vehicle import Vehicle
 
 from .collision import overlapping
 from .evaluate import evaluate
-from .idm import blocking_lights, drive_path
+from .idm import blocking_lights, drive_paths
 from .scene import Agents, Lights, MapAreas, Scene, pack_lights, pack_scene
 from .totals import epdms, multiplier, pdms, progress_in_batch
 
@@ -50,6 +51,9 @@ _FRAME_STRIDE = 2
 _RADIUS = 100.0
 _CAPS = {"vehicle": 50, "pedestrian": 25, "bicycle": 10, "static": 50}
 _GROUPS = ("vehicle", "pedestrian", "bicycle", "static")
+_MOST = np.array(list(_CAPS.values()))
+_ELAPSED = 0.1 * (np.arange(_FRAMES) // _FRAME_STRIDE * _FRAME_STRIDE)[:, None]
+_LON, _LAT = np.array([1.0, -1.0, -1.0, 1.0]), np.array([1.0, 1.0, -1.0, -1.0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +142,8 @@ def forecast(
     box = _ego_box(ego, vehicle)
     distance = np.hypot(pose[:, 0] - box[0], pose[:, 1] - box[1])
     kept = np.flatnonzero(distance <= _RADIUS)
-    here = np.bincount(group[kept], minlength=len(_GROUPS))
-    if (here > list(_CAPS.values())).any():
+    many = len(kept) > min(_CAPS.values())
+    if many and (np.bincount(group[kept], minlength=len(_GROUPS)) > _MOST).any():
         rows: list[int] = []
         for code, name in enumerate(_GROUPS):
             near = kept[group[kept] == code]
@@ -160,13 +164,13 @@ def forecast(
     moves = np.hypot(velocity[:, 0], velocity[:, 1])
     speed = np.where(backward, -moves, moves)
     speed[static] = 0.0
-    elapsed = 0.1 * (np.arange(_FRAMES) // _FRAME_STRIDE * _FRAME_STRIDE)[:, None]
-    driven = speed * elapsed
+    driven = speed * _ELAPSED
+    shape = driven.shape
     frames = (
         pose[:, 0] + driven * cos,
         pose[:, 1] + driven * sin,
-        np.repeat(pose[None, :, 2], _FRAMES, axis=0),
-        np.repeat(moves[None], _FRAMES, axis=0),
+        np.ascontiguousarray(np.broadcast_to(pose[:, 2], shape)),
+        np.ascontiguousarray(np.broadcast_to(moves, shape)),
     )
     return Agents(
         *frames, half[:, 0].copy(), half[:, 1].copy(), np.hypot(half[:, 0], half[:, 1]),
@@ -174,8 +178,11 @@ def forecast(
     ), kept  # fmt: skip
 
 
-def _centroid(ring: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Area centroid of an open ring."""
+@lru_cache(maxsize=1024)
+def _centroid(vertices: bytes) -> NDArray[np.float64]:
+    """Area centroid of an open ring, float64 [N, 2] as bytes; red lights ask for few of them
+    often."""
+    ring = np.frombuffer(vertices).reshape(-1, 2)
     origin = ring[0]
     a = ring - origin
     b = np.roll(a, -1, axis=0)
@@ -221,18 +228,17 @@ def propose(
     rings = [lights.vertices[a:b] for a, b in zip(lights.offsets, lights.offsets[1:], strict=False)]
     centroids = np.zeros((len(rings), 2))
     for red in np.flatnonzero(blocking):
-        centroids[red] = _centroid(rings[red])
+        centroids[red] = _centroid(rings[red].tobytes())
     out = np.empty((len(LATERAL_OFFSETS), len(SPEED_FRACTIONS), _STEPS, 3))
     count = len(agents.radius) + len(rings)
-    rank = np.tile(np.arange(count, dtype=np.int64), (_STEPS, 1))
+    rank = np.ascontiguousarray(np.broadcast_to(np.arange(count, dtype=np.int64), (_STEPS, count)))
     found = 0
     for attempt in range(2):
         ties = np.zeros(1, np.int64)
-        for k, (line, path) in enumerate(along.paths):
-            drive_path(
-                line, path, ego, targets, agents, rank, lights, blocking, centroids,
-                vehicle.as_array(), out[k], ties,
-            )  # fmt: skip
+        drive_paths(
+            along.paths, ego, targets, agents, rank, lights, blocking, centroids,
+            vehicle.as_array(), out, ties,
+        )  # fmt: skip
         found = max(found, int(ties[0]))
         if found == 0 or attempt:
             break
@@ -251,18 +257,21 @@ def _tree_order(
     rank = np.full((_STEPS, count + len(rings)), count + len(rings), np.int64)
     red = np.flatnonzero(blocking)
     ids = np.concatenate([np.arange(count), count + red])
-    polygons = [shapely.Polygon(rings[k]) for k in red]
-    lon, lat = np.array([1.0, -1.0, -1.0, 1.0]), np.array([1.0, 1.0, -1.0, -1.0])
+    polygons = np.array([shapely.Polygon(rings[k]) for k in red], object)
+    x, y, yaw = (a[:_STEPS, :, None] for a in (agents.x, agents.y, agents.yaw))
+    c, s = np.cos(yaw), np.sin(yaw)
+    u, v = agents.half_length[:, None] * _LON, agents.half_width[:, None] * _LAT
+    corners = np.stack([x + u * c - v * s, y + u * s + v * c], axis=-1)
+    moved = np.concatenate([[True], (corners[1:] != corners[:-1]).any(axis=(1, 2, 3))])
+    boxes = shapely.polygons(corners[moved])
+    everything = shapely.box(*shapely.total_bounds(np.concatenate([boxes.ravel(), polygons])))
+    shown = np.cumsum(moved) - 1
     for t in range(_STEPS):
-        c, s = np.cos(agents.yaw[t])[:, None], np.sin(agents.yaw[t])[:, None]
-        u, v = agents.half_length[:, None] * lon, agents.half_width[:, None] * lat
-        corners = np.stack(
-            [agents.x[t][:, None] + u * c - v * s, agents.y[t][:, None] + u * s + v * c], axis=-1
-        )
-        shapes = np.concatenate([shapely.polygons(corners), np.array(polygons, object)])
-        tree = shapely.STRtree(shapes)
-        everything = shapely.box(*shapely.total_bounds(shapes))
-        rank[t, ids[tree.query(everything)]] = np.arange(len(ids))
+        if moved[t]:
+            tree = shapely.STRtree(np.concatenate([boxes[shown[t]], polygons]))
+            rank[t, ids[tree.query(everything)]] = np.arange(len(ids))
+        else:
+            rank[t] = rank[t - 1]
     return rank
 
 
@@ -349,11 +358,12 @@ def _near(agents: Agents, states: NDArray[np.float64], vehicle: Vehicle) -> Agen
     reach = vehicle.length + vehicle.width + 1.1 * float(np.abs(states[..., 3:5]).max())
     low = states[..., :2].min(axis=(0, 1)) - reach
     high = states[..., :2].max(axis=(0, 1)) + reach
-    r, x, y = agents.radius, agents.x[[0, -1]], agents.y[[0, -1]]
-    x_low, x_high, y_low, y_high = x.min(axis=0), x.max(axis=0), y.min(axis=0), y.max(axis=0)
+    r, x, y = agents.radius, (agents.x[0], agents.x[-1]), (agents.y[0], agents.y[-1])
+    x_low, x_high = np.minimum(*x), np.maximum(*x)
+    y_low, y_high = np.minimum(*y), np.maximum(*y)
     kept = np.flatnonzero(
         (x_low - r <= high[0]) & (x_high + r >= low[0])
         & (y_low - r <= high[1]) & (y_high + r >= low[1])
     )  # fmt: skip
-    frames = (np.ascontiguousarray(a[:, kept]) for a in agents[:4])
+    frames = (np.take(a, kept, axis=1) for a in agents[:4])
     return Agents(*frames, *(a[kept] for a in agents[4:]))

@@ -36,7 +36,10 @@ def multiplier(value: NDArray[np.float64], version: int) -> NDArray[np.float64]:
     Returns:
         float64 [...].
     """
-    out: NDArray[np.float64] = np.prod(value[..., list(_MULTIPLIERS[version])], axis=-1)
+    first, *others = _MULTIPLIERS[version]
+    out: NDArray[np.float64] = value[..., first]
+    for term in others:
+        out = out * value[..., term]
     return out
 
 

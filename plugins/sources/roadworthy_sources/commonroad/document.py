@@ -17,7 +17,9 @@ __all__ = ["Document", "Lanelet", "Light", "read_document"]
 
 VERSIONS = ("2018a", "2018b", "2020a")
 _MAX_LANELETS = 50_000
-_SPEED_SIGNS = frozenset({"274", "274.1", "R2-1", "C43", "B14", "r301", "R-301", "A 1", "II.50"})
+_SPEED_SIGNS = frozenset(
+    "274 274.1 R2-1 C43 B14 B31 r301 R-301 R15 3.24 \u03a1-32 II.50".split()
+) | {"A 1"}
 
 
 @dataclass(eq=False)

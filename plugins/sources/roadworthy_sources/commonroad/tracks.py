@@ -96,16 +96,12 @@ def _shape(
     box, circle, polygon = (element.find(n) for n in ("rectangle", "circle", "polygon"))
     if box is not None:
         size = [text_number(path, box, name, where) for name in ("length", "width")]
-        centre = box.find("center")
-        offset = [0.0, 0.0] if centre is None else [
-            text_number(path, centre, axis, where) for axis in ("x", "y")
-        ]  # fmt: skip
         has_turn = box.find("orientation") is not None
         turn = text_number(path, box, "orientation", where) if has_turn else 0.0
-        return np.array(size), np.array(offset), turn
+        return np.array(size), _centre(path, box, where), turn
     if circle is not None:
         radius = text_number(path, circle, "radius", where)
-        return np.full(2, 2.0 * radius), np.zeros(2), 0.0
+        return np.full(2, 2.0 * radius), _centre(path, circle, where), 0.0
     if polygon is not None:
         corners = np.array(
             [[text_number(path, p, axis, where) for axis in ("x", "y")]
@@ -115,6 +111,13 @@ def _shape(
             low, high = corners.min(axis=0), corners.max(axis=0)
             return high - low, 0.5 * (low + high), 0.0
     return None
+
+
+def _centre(path: Path, shape: Element, where: str) -> NDArray[np.float64]:
+    centre = shape.find("center")
+    if centre is None:
+        return np.zeros(2)
+    return np.array([text_number(path, centre, axis, where) for axis in ("x", "y")])
 
 
 def _states(
@@ -130,6 +133,8 @@ def _states(
         if point is None or heading is None or heading.find("exact") is None:
             return None
         time, speed = state.find("time"), state.find("velocity")
+        if time is not None and time.find("intervalStart") is not None:
+            return None
         step = 0.0 if time is None else text_number(path, time, "exact", f"{where}.time")
         if not (0.0 <= step <= MAX_STEP and step == int(step)):
             raise DataError(f"{path}: {where}: time is {step}", hint=f"Wanted: 0 to {MAX_STEP}.")

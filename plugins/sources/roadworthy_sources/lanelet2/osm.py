@@ -97,8 +97,9 @@ def _named(path: Path, root: Element, kind: str) -> dict[str, Element]:
 def read_osm(path: Path) -> Osm:
     """Parse a file.
 
-    Positions are the tags `local_x` and `local_y` where every node has them (maps made with
-    Autoware's tools, whose latitudes may be rounded), else latitude and longitude.
+    Positions are the tags `local_x` and `local_y` where every node of a way has them (maps made
+    with Autoware's tools, whose latitudes may be rounded, the same for all, or missing), else
+    latitude and longitude.
 
     Raises:
         DataError: no OSM XML, duplicate ids, or values that are no numbers.
@@ -108,7 +109,11 @@ def read_osm(path: Path) -> Osm:
     if not 1 < len(nodes) <= _MAX_NODES:
         raise DataError(f"{path}: {len(nodes)} nodes", hint=f"Wanted: 2 to {_MAX_NODES}.")
     tags = [_tags(element) for element in nodes.values()]
-    if all("local_x" in t and "local_y" in t for t in tags):
+    local = {n for n, t in zip(nodes, tags, strict=True) if "local_x" in t and "local_y" in t}
+    used = {nd.get("ref", "") for way in root.findall("way") for nd in way.findall("nd")}
+    if len(local) > 1 and used & nodes.keys() <= local:
+        tags = [t for n, t in zip(nodes, tags, strict=True) if n in local]
+        nodes = {n: element for n, element in nodes.items() if n in local}
         xy = np.array(
             [[number(path, t[k], f"node {name}: {k}") for k in ("local_x", "local_y")]
              for name, t in zip(nodes, tags, strict=True)]

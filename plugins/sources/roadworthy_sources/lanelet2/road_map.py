@@ -16,6 +16,7 @@ from roadworthy.scenario import AreaKind, LaneKind, RoadMap
 from roadworthy_sources.lanelet2.osm import Osm, Relation, Way, read_osm
 from roadworthy_sources.reading.drafts import LaneDraft, junction_rings, put_together
 from roadworthy_sources.reading.lines import distinct, middle, strip
+from roadworthy_sources.reading.links import mark_crossings
 
 __all__ = ["read_map", "read_map_and_notes"]
 
@@ -88,7 +89,7 @@ def read_map_and_notes(path: Path) -> tuple[RoadMap, list[str]]:
             if relation.tags.get("one_way", "yes") in ("no", "false"):
                 lanelets.append(_reversed(lanelet))
     lanes = _drafts(osm, lanelets)
-    _mark_connectors(lanes)
+    mark_crossings(lanes)
     areas = [(AreaKind.DRIVABLE, ring) for ring in union_rings(drivable, _SEAM)]
     areas += [(AreaKind.INTERSECTION, ring) for ring in junction_rings(lanes)]
     areas += [(AreaKind.CROSSWALK, ring) for ring in crossings]
@@ -225,16 +226,6 @@ def _limit(osm: Osm, relation: Relation) -> float:
             if 0.0 < limit < 100.0:
                 return limit
     return math.nan
-
-
-def _mark_connectors(lanes: list[LaneDraft]) -> None:
-    cars = [lane for lane in lanes if lane.kind != LaneKind.BIKE]
-    if not cars:
-        return
-    lines = [shapely.linestrings(lane.centreline) for lane in cars]
-    tree = shapely.STRtree(lines)
-    for i in np.unique(tree.query(lines, "crosses")[0]).tolist():
-        cars[i].kind = LaneKind.CONNECTOR
 
 
 def _stop_lines(osm: Osm, lanelets: list[_Lanelet]) -> list[tuple[str, NDArray[np.float64]]]:

@@ -38,7 +38,8 @@ class Link:
 
 @dataclass(eq=False)
 class Lane:
-    """One lane of a section. Widths, or the outer border, over the section's own stations."""
+    """One lane of a section. Widths, or the outer border, over the section's own stations.
+    `reversed`: driven against the way that its side of the road is (OpenDRIVE 1.8)."""
 
     id: int
     type: str
@@ -49,6 +50,7 @@ class Lane:
     limit: float
     mark: str
     change: str
+    reversed: bool
 
 
 @dataclass(eq=False)
@@ -228,7 +230,8 @@ def _speed(path: Path, element: Element, where: str) -> float:
     text = element.get("max", "")
     if text in ("", "no limit", "undefined"):
         return math.nan
-    limit = number(path, text, f"{where}: speed.max") * _UNITS.get(element.get("unit", "m/s"), 1.0)
+    unit = _UNITS.get(element.get("unit", "m/s").lower(), 1.0)
+    limit = number(path, text, f"{where}: speed.max") * unit
     return limit if 0.0 < limit < 100.0 else math.nan
 
 
@@ -268,6 +271,7 @@ def _lane(path: Path, element: Element, where: str) -> Lane:
         limit=math.nan if speed is None else _speed(path, speed, inside),
         mark="" if mark is None else mark.get("type", ""),
         change="" if mark is None else mark.get("laneChange", ""),
+        reversed=element.get("direction") == "reversed",
     )
 
 

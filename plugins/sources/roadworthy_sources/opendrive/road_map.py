@@ -90,6 +90,11 @@ def read_map_and_notes(path: Path) -> tuple[RoadMap, list[str]]:
     return put_together(str(path), lanes, areas), document.notes
 
 
+def _runs_along(road: Road, lane: Lane) -> bool:
+    """Whether a lane is driven in the direction of its road's reference line."""
+    return ((lane.id < 0) != road.left_hand) != lane.reversed
+
+
 def _name(road: str, section: int, lane: int) -> str:
     return f"{road}.{section}.{lane}"
 
@@ -114,7 +119,7 @@ def _strips(document: Document, road: Road, k: int, section: Section) -> list[_S
             else:
                 continue
             bounds = [line[:, :2] + t[:, None] * normal for t in (inner, outer)]
-            along = (side < 0) != road.left_hand
+            along = _runs_along(road, what)
             if side > 0:
                 bounds.reverse()
             left, right = bounds if along else (bounds[1][::-1], bounds[0][::-1])
@@ -204,10 +209,11 @@ def _into(document: Document, road: str, contact: str, lanes: list[int]) -> list
     if there is None or not there.sections:
         return []
     section = 0 if contact == "start" else len(there.sections) - 1
+    known = there.sections[section].lanes
     return [
         _name(road, section, lane)
         for lane in lanes
-        if ((lane < 0) != there.left_hand) == (contact == "start")
+        if lane in known and _runs_along(there, known[lane]) == (contact == "start")
     ]
 
 

@@ -27,6 +27,7 @@ CAR = vehicle_of_box(4.4, 1.8, 1.5)
 _SECONDS = 15.0
 _SHORTEST = 40.0
 _LONGEST = 300.0
+_FEWEST = HISTORY + 10
 _SPEED = 50.0 / 3.6
 _SIDEWAYS = 1.5
 _ALONG = 1.5
@@ -60,13 +61,14 @@ def map_scenarios(
         tags: further tags.
 
     Raises:
-        DataError: no lane sequence of the map is 40 m long.
+        DataError: no lane sequence of the map is 40 m long and takes 2.6 s to drive.
     """
     graph = LaneGraph(road_map)
     drives = _drives(graph, count)
     if not drives:
         raise DataError(
-            f"{where}: no sequence of lanes for cars is {_SHORTEST:.0f} m long",
+            f"{where}: no sequence of lanes for cars is {_SHORTEST:.0f} m long "
+            f"and takes {_FEWEST * DT:.1f} s to drive",
             hint="The map was read, but is too small to drive on.",
         )
     for k, (chain, line, states, share) in enumerate(drives):
@@ -113,6 +115,8 @@ def _drives(graph: LaneGraph, count: int) -> list[_Drive]:
             used.update(chain)
             line = graph.centreline(chain)
             poses = _drive(_smoothed(line[:, :2]), _limits(graph, chain, line))
+            if len(poses) < _FEWEST:
+                continue
             states = ego_states_from_poses(poses, CAR)
             drives.append((chain, line, states, share_on_area(road_map, states, CAR)))
     return sorted(drives, key=lambda drive: drive[3] < 1.0)[:count]

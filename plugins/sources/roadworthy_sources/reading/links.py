@@ -12,7 +12,7 @@ from roadworthy.scenario import LaneKind
 from roadworthy_sources.reading.drafts import LaneDraft
 from roadworthy_sources.reading.lines import length_of
 
-__all__ = ["link_ends", "link_sides"]
+__all__ = ["link_ends", "link_sides", "mark_crossings"]
 
 _REACH = 0.6
 _TURN = 0.7
@@ -95,6 +95,17 @@ def link_sides(lanes: Sequence[LaneDraft], solid: Sequence[NDArray[np.float64]] 
         lane.right = best["right"][1] if "right" in best else None
         found += bool(best)
     return found
+
+
+def mark_crossings(lanes: Sequence[LaneDraft]) -> None:
+    """Make lanes for cars whose centrelines cross another's connectors."""
+    cars = [lane for lane in lanes if lane.kind != LaneKind.BIKE]
+    if not cars:
+        return
+    lines = [shapely.linestrings(lane.centreline) for lane in cars]
+    tree = shapely.STRtree(lines)
+    for i in np.unique(tree.query(lines, "crosses")[0]).tolist():
+        cars[i].kind = LaneKind.CONNECTOR
 
 
 def _side(

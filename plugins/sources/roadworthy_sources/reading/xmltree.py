@@ -31,7 +31,7 @@ def read_xml(path: Path, root: str) -> Element:
 
     Args:
         path: the file.
-        root: name that the root element must have.
+        root: name that the root element must have, in any XML namespace.
 
     Raises:
         DataError: too large, damaged, with a document type, or of another root.
@@ -56,10 +56,19 @@ def read_xml(path: Path, root: str) -> Element:
         found = parser.close()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise DataError(f"{path}: not readable XML: {error}", hint=AGAIN) from error
+    if isinstance(found, Element) and found.tag.startswith("{"):
+        _forget_namespaces(found)
     if not isinstance(found, Element) or found.tag != root:
         name = getattr(found, "tag", "nothing")
         raise DataError(f"{path}: its root element is <{name[:40]}>", hint=f"Wanted: <{root}>.")
     return found
+
+
+def _forget_namespaces(root: Element) -> None:
+    """Call elements by their local names: some tools write `xmlns="http://www.opendrive.org"`,
+    others nothing."""
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
 
 
 def number(path: Path, text: str | None, where: str, most: float = FARTHEST) -> float:

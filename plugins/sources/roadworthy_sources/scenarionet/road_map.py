@@ -18,7 +18,7 @@ from roadworthy.scenario import NO_DRIVABLE_AREA, AreaKind, LaneKind, RoadMap
 
 from roadworthy_sources.reading.drafts import LaneDraft, junction_rings, put_together
 from roadworthy_sources.reading.lines import length_of, sweep
-from roadworthy_sources.reading.links import link_ends, link_sides
+from roadworthy_sources.reading.links import link_ends, link_sides, mark_crossings
 from roadworthy_sources.scenarionet.values import entries, line_of
 
 __all__ = ["read_map"]
@@ -27,7 +27,7 @@ MAX_FEATURES = 100_000
 _WIDTH = 3.5
 _SEAM = 0.15
 _MIN_AREA = 1.0
-_INVENTED_LIMIT = {"nuscenes"}
+_INVENTED_LIMIT = {"nuscenes", "av2"}
 
 
 def read_map(path: Path, features: Any, dataset: str) -> tuple[RoadMap, tuple[str, ...], list[str]]:
@@ -64,6 +64,8 @@ def read_map(path: Path, features: Any, dataset: str) -> tuple[RoadMap, tuple[st
             f"map: {len(lanes) - outlined} of {len(lanes)} lanes have no outline in the file: "
             "strips around their centrelines, as wide as the lanes that they join."
         )
+    if len({lane.kind for lane in lanes if lane.kind != LaneKind.BIKE}) == 1:
+        _tell_junctions(lanes)
     _link(lanes, objects, notes)
     rings, what, fit = _drivable(objects, lanes, outlined)
     notes.append(f"map: drivable area from {what}.")
@@ -104,6 +106,14 @@ def _lane(name: str, value: dict[str, Any], dataset: str, notes: list[str]) -> L
     )
 
 
+def _tell_junctions(lanes: list[LaneDraft]) -> None:
+    """Connectors where the file marks no lane as one (nuPlan), or every lane (Argoverse 2)."""
+    for lane in lanes:
+        if lane.kind != LaneKind.BIKE:
+            lane.kind = LaneKind.LANE
+    mark_crossings(lanes)
+
+
 def _limit(value: dict[str, Any]) -> float:
     """Speed limit [m/s]; NaN where there is none."""
     for key, factor in (("speed_limit_kmh", 1.0 / 3.6), ("speed_limit_mph", 0.44704)):
@@ -114,13 +124,19 @@ def _limit(value: dict[str, Any]) -> float:
 
 
 def _names(value: Any) -> list[str]:
-    """Lane names of a list of names, or of dictionaries with a `feature_id`."""
+    """Lane names of a list of names, or of dictionaries with a `feature_id`; MetaDrive names
+    its lanes by tuples."""
     if isinstance(value, np.ndarray):
         value = value.reshape(-1)[:100].tolist()
     if not isinstance(value, list):
         return []
     found = [v.get("feature_id") if isinstance(v, dict) else v for v in value[:100]]
+    found = [str(tuple(v)) if _is_index(v) else v for v in found]
     return [str(v) for v in found if isinstance(v, (str, int))]
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, (str, int)) for v in value[:8])
 
 
 def _outline(lanes: list[LaneDraft]) -> None:

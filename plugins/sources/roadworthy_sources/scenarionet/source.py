@@ -39,6 +39,7 @@ ZOE = Vehicle(width=1.73, front=3.427, rear=0.657, wheelbase=2.588, cog=1.40, he
 """Renault Zoe, the car of nuScenes. Length, width and height are the file's; the maker gives
 wheelbase and overhangs; the centre of gravity is taken as at 54 % of the wheelbase."""
 
+_SIZES = ("length", "width", "height")
 _KIND = {
     "VEHICLE": AgentKind.VEHICLE,
     "PEDESTRIAN": AgentKind.PEDESTRIAN,
@@ -48,6 +49,15 @@ _KIND = {
     "TRAFFIC_CONE": AgentKind.TRAFFIC_CONE,
     "TRAFFIC_BARRIER": AgentKind.BARRIER,
 }
+_USUAL = {
+    AgentKind.VEHICLE: (4.6, 1.9, 1.6),
+    AgentKind.PEDESTRIAN: (0.6, 0.6, 1.75),
+    AgentKind.BICYCLE: (1.8, 0.6, 1.7),
+    AgentKind.TRAFFIC_CONE: (0.4, 0.4, 0.8),
+    AgentKind.BARRIER: (2.0, 0.5, 1.0),
+    AgentKind.GENERIC_OBJECT: (1.0, 1.0, 1.0),
+}
+"""Length, width and height [m] of those whose track does not tell them (MetaDrive's exports)."""
 _TAIL = 5
 _JUMP = 0.12
 _SUMMARIES = frozenset({"dataset_summary.pkl", "dataset_mapping.pkl"})
@@ -123,6 +133,8 @@ def scenario_of(path: Path, content: dict[Any, Any], source: str) -> Scenario:
     tracks, notes = {}, []
     for key, value in objects.items():
         tracks[key] = _track(path, key, value, times, grid, own == key)
+        if missing := [f for f in _SIZES if value["state"].get(f) is None]:
+            notes.append(f"agents {key!r}: no {', '.join(missing)} in the file: taken as usual.")
     ego = tracks.pop(own)
     seen = np.flatnonzero(ego.valid)
     span = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 0)
@@ -206,9 +218,14 @@ def _track(
     raw[:, StateIndex.YAW] = read("heading", 1)[:, 0]
     valid &= (np.abs(raw) < 1e8).all(axis=1)
     raw[~valid] = 0.0
-    sizes = np.column_stack([read(field, 1) for field in ("length", "width", "height")])
-    sizes = sizes[valid & (sizes > 0.0).all(axis=1) & np.isfinite(sizes).all(axis=1)]
     kind = _KIND.get(value["type"], AgentKind.GENERIC_OBJECT)
+    sizes = np.column_stack(
+        [
+            read(field, 1) if state.get(field) is not None else np.full((steps, 1), usual)
+            for field, usual in zip(_SIZES, _USUAL[kind], strict=True)
+        ]
+    )
+    sizes = sizes[valid & (sizes > 0.0).all(axis=1) & np.isfinite(sizes).all(axis=1)]
     size = np.median(sizes, axis=0) if len(sizes) else np.zeros(3)
     placed, held = on_grid(times, raw, valid, grid)
     if not ego and kind < AgentKind.TRAFFIC_CONE:

@@ -45,18 +45,17 @@ class Draw:
     def normal(self, shape: tuple[int, ...] | int) -> Array:
         """Sums of twelve uniform numbers, less six: standard deviation 1, within 6."""
         shape = shape if isinstance(shape, tuple) else (shape,)
-        parts = self.rng.random((12, *shape))
-        out = parts[0] - 0.5
+        parts = self.rng.random((12, *shape)) - 0.5
+        out: Array = parts[0]
         for part in parts[1:]:
-            out = out + (part - 0.5)
-        return np.asarray(out)
+            out += part
+        return out
 
-    def quantile(self, values: tuple[float, ...], count: int) -> Array:
-        """Numbers whose quantiles at even steps from 0 to 1 are `values`."""
-        table = np.asarray(values)
-        at = self.rng.random(count) * (len(table) - 1)
-        k = np.minimum(at.astype(np.int64), len(table) - 2)
-        return np.asarray(table[k] + (at - k) * (table[k + 1] - table[k]))
+    def quantile(self, values: tuple[float, ...]) -> float:
+        """A number whose quantiles at even steps from 0 to 1 are `values`."""
+        at = self.rng.random() * (len(values) - 1)
+        k = min(int(at), len(values) - 2)
+        return values[k] + (at - k) * (values[k + 1] - values[k])
 
     def pick(self, weights: tuple[float, ...]) -> int:
         """An index, as likely as its weight."""
@@ -91,6 +90,7 @@ _FLEET: tuple[tuple[str, float, tuple[float, float, float]], ...] = (
 )
 
 
+_FLEET_SHARES = tuple(share for _, share, _ in _FLEET)
 _SITE_SHARE = 0.12
 _SITE: dict[str, tuple[AgentKind, tuple[float, float, float]]] = {
     "cone": (AgentKind.TRAFFIC_CONE, (0.4, 0.4, 0.7)),
@@ -216,7 +216,7 @@ def populate(town: Town, draw: Draw, steps: int, green: dict[int, list[tuple[int
             groups, over and over.
     """
     crowd = Crowd(steps)
-    spacing = float(draw.quantile(SPACING, 1)[0])
+    spacing = draw.quantile(SPACING)
     for street in town.streets.streets.values():
         _construction(crowd, town, draw, street)
     sites = np.array([p.path[0, :2] for p in crowd.people if p.path is not None]).reshape(-1, 2)
@@ -252,10 +252,10 @@ def driver(town: Town, draw: Draw, lane: int, s: float, bicycle: bool, name: str
         (Style.HEADWAY, HEADWAY), (Style.ACCEL, ACCEL), (Style.DECEL, DECEL), (Style.GAP, GAP),
         (Style.ERROR, ERROR),
     ):  # fmt: skip
-        style[column] = draw.quantile(table, 1)[0]
+        style[column] = draw.quantile(table)
     style[Style.SWAY] = draw.uniform(0.03, 0.12)
     style[Style.BIAS] = 0.12 * draw.normal(1)[0]
-    factor = float(draw.quantile(FACTOR, 1)[0])
+    factor = draw.quantile(FACTOR)
     limit = float(town.map.lane_speed_limit[lane])
     if bicycle:
         style[Style.BIAS] = -0.25 * town.streets.plan.lane_width
@@ -265,7 +265,7 @@ def driver(town: Town, draw: Draw, lane: int, s: float, bicycle: bool, name: str
         return Person(name, AgentKind.BICYCLE, size, Mode.LANE, None, lane, s, wish, way, 0.0, wish,
                       style)  # fmt: skip
     ego = draw.rng.random() < _EGO_SHARE
-    what, _, size = _FLEET[draw.pick(tuple(share for _, share, _ in _FLEET))]
+    what, _, size = _FLEET[draw.pick(_FLEET_SHARES)]
     share = 1.0 + 0.04 * np.clip(draw.normal(3), -2.5, 2.5)
     size = (size[0] * share[0], size[1] * share[1], size[2] * share[2])
     if ego:
