@@ -202,8 +202,8 @@ def test_scrub_step_and_play(browser: Any) -> None:
     assert clock.text == "3.9 / 6.0 s"
     Select(browser.find_element(By.ID, "speed")).select_by_value("4")
     browser.find_element(By.ID, "play").click()
-    until(browser, "document.getElementById('clock').textContent === '6.0 / 6.0 s'")
-    assert browser.find_element(By.ID, "play").text == "Play"
+    until(browser, "document.getElementById('play').textContent === 'Play'")
+    assert clock.text == "6.0 / 6.0 s"
 
 
 def test_toggle_planners_and_layers(browser: Any) -> None:

@@ -14,7 +14,7 @@ from roadworthy_planners.anchor.camera import AnchorCamera
 from roadworthy_planners.anchor.eyes import CameraNetwork, EyesConfig, shrunk
 from roadworthy_planners.anchor.network import NetworkConfig
 from roadworthy_sources.procedural.source import Procedural
-from roadworthy_trainers.by_camera import CameraImitation
+from roadworthy_trainers.by_camera import CameraDistillation, CameraImitation
 from roadworthy_trainers.errors import TrainingError
 
 NAMES = ("left", "front", "right")
@@ -131,15 +131,16 @@ def test_eyes_learn_a_place_by_its_colour():
         assert ((say(pictures) > 0) == (side > 0.5)).float().mean() > 0.9
 
 
-def test_it_is_trained_on_rendered_scenes(planner, scenes, tmp_path):
-    trainer = CameraImitation(steps=3, batch_size=2, every=40, logs=False)
+@pytest.mark.parametrize("kind", [CameraImitation, CameraDistillation])
+def test_it_is_trained_on_rendered_scenes(kind, planner, scenes, tmp_path):
+    trainer = kind(steps=3, batch_size=2, every=40, logs=False)
     first = trainer.train(planner, scenes[:1], tmp_path / "a", 4)
     again = trainer.train(planner, scenes[:1], tmp_path / "b", 4)
     weights = [(folder / "weights.safetensors").read_bytes() for folder in (first, again)]
     assert weights[0] == weights[1]
     with pytest.raises(TrainingError, match="speed profiles"):
         trainer.train(None, scenes[:1], tmp_path / "c", 4)
-    assert AnchorCamera(first).provenance["trainer"] == "camera-imitation"
+    assert AnchorCamera(first).provenance["trainer"] == trainer.name
 
 
 def test_the_checkpoint_that_comes_with_it(seen):

@@ -64,7 +64,9 @@ def test_imitation_comes_nearer_to_the_log(base):
     assert told["moments"] == 8 * 12  # one a second, while 4 s are left
 
 
-@pytest.mark.parametrize("name", sorted(roadworthy_trainers()))
+@pytest.mark.parametrize(
+    "name", [n for n in sorted(roadworthy_trainers()) if not n.startswith("camera-")]
+)
 def test_every_trainer_gives_the_same_bytes_twice_and_the_base_is_left(
     name, base, logs, cache, tmp_path
 ):
