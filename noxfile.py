@@ -43,7 +43,7 @@ def lint(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Speed, as ratios against peers in the same run."""
     _install(session, "test")
-    session.install(*CONSTRAINTS, "highway-env>=1.10", "carla-canvas>=0.2")
+    session.install(*CONSTRAINTS, "highway-env>=1.10", "carla-canvas>=0.2", "d3rlpy>=2.8")
     session.run(
         "pytest",
         "benchmarks",

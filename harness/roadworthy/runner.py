@@ -43,7 +43,15 @@ from roadworthy.suite import PluginConfig, Suite
 from roadworthy.summary import summary_of
 from roadworthy.workforce import compute, workforce
 
-__all__ = ["Again", "Progress", "drive_again", "resume", "run_suite", "suite_of"]
+__all__ = [
+    "Again",
+    "Progress",
+    "check_suite",
+    "drive_again",
+    "resume",
+    "run_suite",
+    "suite_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +190,25 @@ class Again:
     planners: dict[str, dict[str, Any]]
     metrics: dict[str, dict[str, Any]]
     data_hash: str
+
+
+def check_suite(suite: Suite, data: Path | None = None) -> tuple[str, ...]:
+    """Make every plugin that a suite names once, with its options, and drive nothing.
+
+    Args:
+        suite: what to check.
+        data: where relative source paths are looked up first.
+
+    Returns:
+        What is left out or cannot be had here, in a sentence each.
+
+    Raises:
+        RoadworthyError: it could not be run; says where and why.
+    """
+    plan = _plan(suite, registry(), data, Path(suite.path).parent)
+    for source in plan.sources:
+        source.build()
+    return plan.notices
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ __all__ = [
     "Flywheel",
     "Results",
     "StageEvent",
+    "check_flywheel",
     "load_flywheel",
     "parse_flywheel",
     "read_results",
@@ -61,6 +63,26 @@ def run_flywheel(
         results = results_of(flywheel, wheel.turn(), out)
         _write(out / RESULTS, results)
     return results
+
+
+def check_flywheel(flywheel: Flywheel, data: Path | None = None) -> tuple[str, ...]:
+    """Make every plugin that a flywheel names once, with its options, and train nothing.
+
+    Args:
+        flywheel: what to check.
+        data: where relative source paths are looked up first.
+
+    Returns:
+        What is left out here, in a sentence each.
+
+    Raises:
+        RoadworthyError: it could not be turned; says where and why.
+    """
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        Stages(Path(scratch), lambda event: None) as stages,
+    ):
+        return Wheel(flywheel, stages, data).notices
 
 
 def _write(path: Path, value: object) -> None:

@@ -181,6 +181,11 @@ class Wheel:
                 spec.build()
         self._sets: dict[str, Stage] = {}
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was left out so far, in a sentence each."""
+        return tuple(self._notices)
+
     def turn(self) -> Turned:
         """Do everything.
 
@@ -205,7 +210,7 @@ class Wheel:
                 for name, scenes in ((n, self._read(stage)) for n, stage in self._sets.items())
             },
             checkpoints=dict(self._checkpoints),
-            notices=tuple(self._notices),
+            notices=self.notices,
         )
 
     @property

@@ -1,0 +1,50 @@
+"""`roadworthy suite validate`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from roadworthy.cli import main
+from roadworthy.exit_codes import ExitCode
+
+SUITES = Path(__file__).parents[2] / "suites"
+RUNNABLE = ["smoke", "safety", "cameras", "flywheel", "paper", "scaling"]
+
+
+def test_what_is_shipped_can_be_run(capsys):
+    files = [str(SUITES / f"{name}.toml") for name in RUNNABLE]
+    assert main(["suite", "validate", *files]) == ExitCode.OK
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == files
+    assert [row[1] for row in rows] == ["suite"] * 3 + ["flywheel"] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "told"),
+    [
+        ("smoke", "replan_hz", "replan", "simulator.replan = 2: there is no such option"),
+        ("smoke", '"towns"', '"town"', "towns"),
+        ("smoke", "count", "number", "number"),
+        ("flywheel", "[generation]", "[generations]", "generation"),
+        ("flywheel", 'trainer = { name = "', 'trainer = { name = "un', "trainer"),
+    ],
+)
+def test_what_cannot_be_run_is_told_before_anything_is(name, old, new, told, tmp_path, capsys):
+    text = (SUITES / f"{name}.toml").read_text()
+    assert old in text
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(text.replace(old, new, 1))
+    assert main(["suite", "validate", str(wrong)]) == ExitCode.USAGE
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert str(wrong) in found.err
+    assert told in found.err
+
+
+def test_where_a_path_is_missing_it_is_named(tmp_path, capsys):
+    wrong = tmp_path / "wrong.toml"
+    text = (SUITES / "smoke.toml").read_text()
+    wrong.write_text(text + '\n[[sources]]\nname = "store"\npath = "nowhere"\n')
+    assert main(["suite", "validate", str(wrong)]) == ExitCode.USAGE
+    assert str(tmp_path / "nowhere") in capsys.readouterr().err
