@@ -33,6 +33,10 @@ _LATERAL = 2.5
 _KEEPS_OFF = 15
 _STOPS_MPS2 = 6.0
 _AGAIN = 4
+_PASSES = 3
+_MISS_S = 2.6
+_STARTS = 0.25
+_START_S = 1.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +110,10 @@ class Stage:
         return int(self.rng.integers(count))
 
     def miss(self) -> float:
-        """By how much it comes too late or too early [s]."""
+        """By how much it comes too late or too early [s]: up to 2.6 s, and of a share `severity`
+        of attacks not at all, so that every step of the dial makes some of them meet."""
         side = 1.0 if self.rng.random() < 0.5 else -1.0
-        late = side * self.uniform(1.3, 2.6) * (1.0 - self.severity)
+        late = side * _MISS_S * float(np.sqrt(max(0.0, self.rng.random() - self.severity)))
         return late + self.uniform(-0.2, 0.2)
 
     def moments(self) -> NDArray[np.int64]:
@@ -272,6 +277,15 @@ def _red(stage: Stage, lane: int, after: float) -> bool:
 
 def _jaywalker(stage: Stage) -> Iterator[Attack]:
     """Someone walks across the road where the ego comes along."""
+    yield from _over_the_road(stage, "jaywalker")
+
+
+def _cyclist(stage: Stage) -> Iterator[Attack]:
+    """Someone rides across the road where the ego comes along."""
+    yield from _over_the_road(stage, "cyclist")
+
+
+def _over_the_road(stage: Stage, kind: str) -> Iterator[Attack]:
     moments = stage.moments()
     if not len(moments):
         return
@@ -282,7 +296,7 @@ def _jaywalker(stage: Stage) -> Iterator[Attack]:
         side = -1.0 if stage.rng.random() < 0.7 else 1.0
         room = stage.roads.kerb(pose, side)
         if room < 9.0:
-            yield from _walk(stage, pose, side, room + stage.uniform(0.4, 1.2), at, "jaywalker", ())
+            yield from _walk(stage, pose, side, room + stage.uniform(0.4, 1.2), at, kind, ())
 
 
 def _from_behind(stage: Stage) -> Iterator[Attack]:
@@ -364,25 +378,31 @@ def _walk(
     with_them: tuple[Newcomer, ...], pace: float | None = None,
 ) -> Iterator[Attack]:  # fmt: skip
     """Across the road from `begin` to the side, to be in the ego's way at a step."""
-    rides = kind == "jaywalker" and stage.rng.random() < 0.15
+    rides = kind == "cyclist"
     if pace is None:
         pace = stage.uniform(2.2, 3.2) if rides else stage.uniform(1.1, 2.0)
-    # In the open long enough for a driver who reacts after a second to come to a stand.
-    begin = max(begin, pace * (0.9 + float(needed_s(max(stage.drive[at, 3], stage.drive[0, 3])))))
     # It has just stepped into the ego's way as the ego's front gets there.
-    after = at * DT + 0.5 * stage.miss() + stage.uniform(0.1, 0.6) / pace
-    t = np.maximum(_TIMES - (after - begin / pace - 0.5), 0.0)
-    gone = pace * np.where(t < 1.0, 0.5 * t**2, t - 0.5)
+    after = at * DT + stage.miss() + stage.uniform(0.1, 0.6) / pace
+    # In the open long enough for a driver who reacts after a second to come to a stand; most have
+    # been on their way for longer, as walkers seldom start.
+    seen = 0.9 + float(needed_s(max(stage.drive[at, 3], stage.drive[0, 3])))
+    begin = max(begin, pace * seen)
+    if stage.rng.random() > _STARTS:
+        begin = max(begin, pace * (after + 0.5 * _START_S))
+    # Speeds up as a raised cosine.
+    t = np.maximum(_TIMES - (after - begin / pace - 0.5 * _START_S), 0.0)
+    speed = 0.5 * pace * (1.0 - np.cos(np.pi * np.minimum(t / _START_S, 1.0)))
+    gone = np.concatenate([[0.0], np.cumsum(0.5 * DT * (speed[1:] + speed[:-1]))])
+    gone += begin - np.interp(after, _TIMES, gone)
     yaw = pose[2] - side * 0.5 * np.pi + stage.uniform(-0.2, 0.2)
     start = pose[:2] + side * begin * np.array([-np.sin(pose[2]), np.cos(pose[2])])
     xy = start + gone[:, None] * [np.cos(yaw), np.sin(yaw)]
-    speed = np.gradient(gone, DT)
     states = np.column_stack([xy, np.full(len(xy), yaw), speed])
     size = (1.8, 0.65, 1.7) if rides else _WALKER
     who = Newcomer(AgentKind.BICYCLE if rides else AgentKind.PEDESTRIAN, size, states)
     if stage.fits(states, who.kind, size):
         yield Attack(
-            kind, -1, (who, *with_them), states[PAST:], at, pace, 0.06,
+            kind, -1, (who, *with_them), states[PAST:], at, pace, 0.02,
             {"pace_mps": pace, "after_s": after, "cover": "put in" if with_them else kind},
         )  # fmt: skip
 
@@ -418,6 +438,33 @@ def _cut_in(stage: Stage) -> Iterator[Attack]:
                 yield Attack(
                     "cut_in", -1, (newcomer,), states[PAST:], int(at), pace, 0.2, told
                 )  # fmt: skip
+
+
+def _pull_out(stage: Stage) -> Iterator[Attack]:
+    """Someone who stands at the kerb drives off into the ego's lane."""
+    moments = stage.moments()
+    path, along = stage.ego_frame()
+    for _ in range(_AGAIN if len(moments) else 0):
+        at = int(moments[stage.pick(len(moments))])
+        meets = float(along[at])
+        room = stage.roads.kerb(path.at(np.array(meets + stage.front)), -1.0)
+        aside = min(room - 1.2, 3.4)
+        if not 2.6 < aside:
+            continue
+        push, needs = stage.uniform(1.2, 2.0), stage.uniform(7.0, 9.0)
+        # Half way into the lane as the ego's front gets to its rear.
+        half_way = float(np.sqrt(2.0 * 0.6 * needs / push))
+        begins = at * DT - half_way + stage.miss()
+        t = np.maximum(_TIMES - begins, 0.0)
+        gone = np.where(t < 4.0 / push, 0.5 * push * t**2, 4.0 * t - 8.0 / push)
+        share = np.clip(gone / needs, 0.0, 1.0)
+        station = meets + stage.front + 0.5 * _CAR[0] - 0.6 * needs + gone
+        left = -aside * (1.0 - share**2 * (3.0 - 2.0 * share))
+        states = _timed(path, station, left)
+        told = {"begin_s": begins, "push_mps2": push}
+        if begins > 0.2 and stage.fits(states, AgentKind.VEHICLE, _CAR):
+            newcomer = Newcomer(AgentKind.VEHICLE, _CAR, states)
+            yield Attack("pull_out", -1, (newcomer,), states[PAST:], at, 4.0, 0.2, told)
 
 
 def _lane_under(roads: Roads, pose: Array) -> int:
@@ -506,7 +553,7 @@ def _oncoming(stage: Stage) -> Iterator[Attack]:
         pace = stage.uniform(4.5, 8.5)
         lengths = stage.front + 0.5 * _CAR[0]
         station = along[at] + lengths - pace * (_TIMES - at * DT)
-        out = at * DT - stage.uniform(2.0, 2.6)
+        out = at * DT - stage.uniform(2.8, 3.4)
         back = at * DT - 0.2 - 1.6 * (1.0 - stage.severity) + stage.uniform(-0.2, 0.2)
         out_share = np.clip((_TIMES - out) / 1.6, 0.0, 1.0)
         back_share = np.clip((_TIMES - back) / 1.6, 0.0, 1.0)
@@ -527,31 +574,33 @@ KINDS: Mapping[str, Callable[[Stage], Iterator[Attack]]] = {
     "crossing": _crossing,
     "jaywalker": _jaywalker,
     "occluded_pedestrian": _from_behind,
+    "cyclist": _cyclist,
     "cut_in": _cut_in,
+    "pull_out": _pull_out,
     "oncoming": _oncoming,
     "hard_brake": _hard_brake,
 }
 """Kinds of attack; "crossing" is told as "red_light" where there is one."""
 
-_OFTEN = ("crossing", "jaywalker", "occluded_pedestrian")
-"""Kinds that have two turns in a round."""
-
 
 def occasions(stage: Stage, kinds: tuple[str, ...], most: int) -> list[Attack]:
-    """Up to `most` proposals, the kinds in turn."""
-    streams = {kind: KINDS[kind](stage) for kind in kinds}
+    """Up to `most` proposals, the kinds in turn; a kind gives its turns up to the others when
+    it has been searched a few times over."""
+    streams = {kind: _searched(stage, kind) for kind in kinds}
     found: list[Attack] = []
-    again = 3
-    while streams and len(found) < most:
-        for kind in [*streams, *(k for k in _OFTEN if k in streams)]:
-            if kind not in streams:
-                continue
+    while streams:
+        for kind in tuple(streams):
+            if len(found) == most:
+                return found
             attack = next(streams[kind], None)
             if attack is None:
                 del streams[kind]
-            elif len(found) < most and stage.free(attack):
+            else:
                 found.append(attack)
-        if not streams and found and len(found) < most and again:
-            again -= 1
-            streams = {kind: KINDS[kind](stage) for kind in kinds}
     return found
+
+
+def _searched(stage: Stage, kind: str) -> Iterator[Attack]:
+    """Those of a kind that meet nobody but the ego."""
+    for _ in range(_PASSES):
+        yield from filter(stage.free, KINDS[kind](stage))

@@ -47,7 +47,7 @@ REACTIONS = (0.5, 1.0, 1.5)
 DIAL = (0.0, 0.25, 0.5, 0.75, 1.0)
 EDGES: Mapping[str, Array] = {
     "speed": np.arange(0.0, 20.1, 1.0),
-    "acceleration": np.arange(-8.0, 8.1, 0.5),
+    "acceleration": np.arange(-8.25, 8.3, 0.5),
     "yaw_rate": np.arange(-1.025, 1.05, 0.05),
     "nearest": np.arange(0.0, 41.0, 2.0),
 }

@@ -73,6 +73,7 @@ _LEVELS = 1000
 _UNDISTURBED_M = 0.25
 _PLACES = 4
 _GUESSES = 3
+_SHARE_ON_FOOT = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +254,7 @@ class Behaviour:
         actions = sample(
             self._model.network, context, batch.proposal, batch.level, batch.half,
             steps=self._steps, noise=drawn[0],
-            guidance=Guidance(batch.terms(stage), self._strength),
+            guidance=Guidance(batch.terms(stage), self._strength, share=batch.share),
         )  # fmt: skip
         states = rolled(actions, batch.scenes).double().cpu().numpy()
         odd = surprise(self._model.network, context, actions, drawn[1:]).cpu().numpy()
@@ -335,6 +336,8 @@ class _Batch:
 
         self.kind = stacked("kind", np.int64).cpu().numpy()
         self.origin = origin
+        light = (self.kind == AgentKind.PEDESTRIAN) | (self.kind == AgentKind.BICYCLE)
+        self.share = torch.from_numpy(np.where(light, _SHARE_ON_FOOT, 1.0)).float().to(device)
         pose = stacked("pose", np.float64)
         pose[..., :2] -= torch.from_numpy(origin).to(device) * (
             torch.from_numpy(there)[..., None].to(device)
