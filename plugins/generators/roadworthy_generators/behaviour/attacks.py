@@ -35,7 +35,7 @@ _STOPS_MPS2 = 6.0
 _AGAIN = 4
 _PASSES = 3
 _MISS_S = 2.6
-_STARTS = 0.25
+_STARTS = 0.4
 _START_S = 1.6
 
 
@@ -358,7 +358,7 @@ def _out_of_cover(
     """
     back = np.linspace(0.1, 5.0, 50)
     moments = set(stage.moments().tolist())
-    pace = stage.uniform(0.9, 1.5)
+    pace = stage.uniform(0.9, 1.4)
     for gap in (0.8, 1.6, 2.4, 3.2, 4.0, 5.0, 6.0):
         line = end + gap
         at = int(np.searchsorted(along + stage.front, line))
@@ -380,7 +380,7 @@ def _walk(
     """Across the road from `begin` to the side, to be in the ego's way at a step."""
     rides = kind == "cyclist"
     if pace is None:
-        pace = stage.uniform(2.2, 3.2) if rides else stage.uniform(1.1, 2.0)
+        pace = stage.uniform(1.4, 2.0) if rides else stage.uniform(0.9, 1.6)
     # It has just stepped into the ego's way as the ego's front gets there.
     after = at * DT + stage.miss() + stage.uniform(0.1, 0.6) / pace
     # In the open long enough for a driver who reacts after a second to come to a stand; most have
@@ -402,7 +402,7 @@ def _walk(
     who = Newcomer(AgentKind.BICYCLE if rides else AgentKind.PEDESTRIAN, size, states)
     if stage.fits(states, who.kind, size):
         yield Attack(
-            kind, -1, (who, *with_them), states[PAST:], at, pace, 0.02,
+            kind, -1, (who, *with_them), states[PAST:], at, pace, 0.06,
             {"pace_mps": pace, "after_s": after, "cover": "put in" if with_them else kind},
         )  # fmt: skip
 
@@ -449,7 +449,7 @@ def _pull_out(stage: Stage) -> Iterator[Attack]:
         meets = float(along[at])
         room = stage.roads.kerb(path.at(np.array(meets + stage.front)), -1.0)
         aside = min(room - 1.2, 3.4)
-        if not 2.6 < aside:
+        if aside < 2.6:
             continue
         push, needs = stage.uniform(1.2, 2.0), stage.uniform(7.0, 9.0)
         # Half way into the lane as the ego's front gets to its rear.

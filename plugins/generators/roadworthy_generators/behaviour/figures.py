@@ -211,6 +211,8 @@ def measure(maker: Behaviour, scene: Scenario, seed: int) -> dict[str, Any]:
         steps, off, met = _shares(scene, now, log)
         out |= {"log_steps": steps, "log_off": off, "log_agents": len(log), "log_met": met}
         hist["log"] = histograms(scene, now, log)
+        everyone = [AgentKind.VEHICLE, AgentKind.PEDESTRIAN, AgentKind.BICYCLE]
+        hist["log_mover"] = histograms(scene, now, movers(scene, now, everyone))
         hist["log_vehicle"] = histograms(scene, now, movers(scene, now, [AgentKind.VEHICLE]))
         walkers = [AgentKind.PEDESTRIAN, AgentKind.BICYCLE]
         hist["log_walker"] = histograms(scene, now, movers(scene, now, walkers))
@@ -225,7 +227,9 @@ def measure(maker: Behaviour, scene: Scenario, seed: int) -> dict[str, Any]:
             a = variant.agents.id.index(variant.lineage.parameters["adversary"])
             vehicle = variant.agents.kind[a] == AgentKind.VEHICLE
             _add(hist, "shipped", histograms(variant, now, rows))
-            _add(hist, "vehicle" if vehicle else "walker", histograms(variant, now, [a]))
+            adversary = histograms(variant, now, [a])
+            _add(hist, "adversary", adversary)
+            _add(hist, "vehicle" if vehicle else "walker", adversary)
     return {**out, "hist": {k: {n: v.tolist() for n, v in h.items()} for k, h in hist.items()}}
 
 
@@ -305,6 +309,7 @@ def table(rows: Sequence[Mapping[str, Any]], dials: Sequence[Mapping[str, Any]])
         f"| agents that overlap another: shipped | {share('met', 'agents')} |",
         f"| the same: logs | {share('log_met', 'log_agents')} |",
         f"| JSD of whole scenes | {apart('shipped', 'log')} |",
+        f"| JSD of adversaries | {apart('adversary', 'log_mover')} |",
         f"| JSD of adversaries, vehicles | {apart('vehicle', 'log_vehicle')} |",
         f"| JSD of adversaries on foot or bicycle | {apart('walker', 'log_walker')} |",
         f"| minADE6 of unguided samples [m] | {share('ade', 'predicted')} |",
@@ -365,8 +370,8 @@ def main() -> None:
                 if seed == 0:
                     told = prediction(maker, scene, seed)
                     row |= {"predicted": told["agents"], "ade": told["ade"], "cv": told["cv"]}
-                    if i % max(1, len(scenes) // max(1, given.dial_scenes)) == 0:
-                        new = [dial(scene, s, seed, given.draws // 2) for s in DIAL]
+                if i % max(1, len(scenes) // max(1, given.dial_scenes)) == 0:
+                    new = [dial(scene, s, seed, given.draws // 2) for s in DIAL]
                 done.append(row)
                 dials += new
                 file.writelines(json.dumps(one) + "\n" for one in (row, *new))

@@ -73,7 +73,7 @@ _LEVELS = 1000
 _UNDISTURBED_M = 0.25
 _PLACES = 4
 _GUESSES = 3
-_SHARE_ON_FOOT = 0.15
+_SHARE_ON_FOOT = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,8 +254,10 @@ class Behaviour:
         actions = sample(
             self._model.network, context, batch.proposal, batch.level, batch.half,
             steps=self._steps, noise=drawn[0],
-            guidance=Guidance(batch.terms(stage), self._strength, share=batch.share),
+            guidance=Guidance(batch.terms(stage), self._strength),
         )  # fmt: skip
+        # Who walks keeps more of the proposal: the model's own error would make it sway.
+        actions = torch.lerp(batch.proposal, actions, batch.share)
         states = rolled(actions, batch.scenes).double().cpu().numpy()
         odd = surprise(self._model.network, context, actions, drawn[1:]).cpu().numpy()
         drafts = []
@@ -337,7 +339,8 @@ class _Batch:
         self.kind = stacked("kind", np.int64).cpu().numpy()
         self.origin = origin
         light = (self.kind == AgentKind.PEDESTRIAN) | (self.kind == AgentKind.BICYCLE)
-        self.share = torch.from_numpy(np.where(light, _SHARE_ON_FOOT, 1.0)).float().to(device)
+        share = np.where(light, _SHARE_ON_FOOT, 1.0)[..., None, None]
+        self.share = torch.from_numpy(share).float().to(device)
         pose = stacked("pose", np.float64)
         pose[..., :2] -= torch.from_numpy(origin).to(device) * (
             torch.from_numpy(there)[..., None].to(device)

@@ -217,14 +217,12 @@ class Guidance:
         strength: the dial: 0 does not guide, 1 as usual.
         steps: gradient steps at each level.
         rate: how far a step goes at most, in scaled actions.
-        share: of it that each agent takes, [B, A]; all of it if not given.
     """
 
     terms: Sequence[tuple[float, Term]] = ()
     strength: float = 1.0
     steps: int = 3
     rate: float = 0.15
-    share: Tensor | None = None
 
     def cost(self, futures: Futures) -> Tensor:
         """[B]."""
@@ -255,8 +253,7 @@ class Guidance:
                 (slope,) = torch.autograd.grad(total, leaf)
                 size = slope.square().mean((-1, -2), keepdim=True).sqrt()
                 step = rate[:, None, None, None] * slope / size.clamp(min=0.02)
-                moved = free if self.share is None else free * self.share
-                actions = (actions - step * moved[..., None, None]).detach()
+                actions = (actions - step * free[..., None, None]).detach()
         return best
 
 
