@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -102,7 +102,7 @@ class GeneratedSet(msgspec.Struct, frozen=True, kw_only=True):
         refused: how many for which reason.
         labels: how many by the weakest manoeuvre that suffices, `unsolvable` among them.
         clairvoyant: how many only someone survives who acts before the hazard can be foreseen;
-            they are among the unsolvable.
+            they are among the unsolvable, and tagged so.
         reference: the planner that was tried on each variant, "" for none.
         survived: in how many of the stored ones it met nobody; `trials.jsonl` says which.
         stored: how many variants are in this store.
@@ -257,6 +257,9 @@ def generate_set(
             if recheck(admitted, certificate):
                 refused["certificate"] += 1
                 continue
+            if certificate.clairvoyant:
+                admitted = replace(admitted, tags=(*admitted.tags, "clairvoyant"))
+                certificate = msgspec.structs.replace(certificate, scenario=admitted.hash)
             (solvable if certificate.solvable else others).append((admitted, certificate))
         if len(solvable) == before:
             barren.append(parent_name)

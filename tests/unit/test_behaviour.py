@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -189,6 +190,7 @@ def test_variants_are_fit_to_be_driven_and_can_be_made_again() -> None:
             adversary = variant.agents.id.index(told["adversary"])
             assert not variant.agents.reactive[adversary]
             assert 0.0 <= told["percentile"] <= 99.9
+            assert all(0.0 <= far < 0.5 for far in told["from_log"].values())
         if variants:
             assert model().again(parent, variants[-1]).hash == variants[-1].hash
     assert made >= 4
@@ -220,16 +222,39 @@ def test_attacks_begin_where_their_agents_are_and_meet_the_ego_when_they_say() -
     assert len(kinds) >= 3
 
 
-def test_a_scene_without_agents_and_one_with_200_are_varied() -> None:
+def test_kinds_of_attack_take_turns_and_variants_of_a_scene_differ_in_kind() -> None:
+    kinds = []
+    for parent in parents():
+        drafts = Behaviour(draws=16).drafts(parent, 2)
+        counts = Counter(draft.attack.kind for draft in drafts)
+        assert max(counts.values()) <= 12
+        chosen = Behaviour(draws=16).chosen(drafts, 8)
+        kinds.append(len({draft.attack.kind for draft in chosen}))
+    assert sum(kinds) >= 3 * len(kinds)
+
+
+def test_severity_decides_in_how_many_the_planner_fails() -> None:
+    fails = []
+    for severity in (0.0, 1.0):
+        maker = Behaviour(severity=severity, draws=16, kinds=["jaywalker", "cyclist"])
+        drafts = [d for parent in parents() for d in maker.drafts(parent, 2)]
+        fit = [d for d in drafts if d.variant is not None and not d.problems]
+        fails.append(sum(d.contact >= 0 for d in fit) / len(fit))
+    assert fails[1] > fails[0] + 0.2
+
+
+def test_scenes_with_no_agent_with_one_and_with_200_are_varied() -> None:
     scene = parents()[0]
     none = np.zeros(0, np.int64)
     old = scene.agents
     empty = admit(replace(scene, agents=_some(old, none)))
+    alone = admit(replace(scene, agents=_some(old, np.flatnonzero(old.valid[:, scene.start])[:1])))
+    assert len(alone.agents) == 1
     many = _some(old, np.arange(200) % len(old))
     far = many.state.copy()
     far[len(old) :, :, StateIndex.X] += 500.0 + 20.0 * np.arange(200 - len(old))[:, None]
     crowd = admit(replace(scene, agents=replace(many, state=far)))
-    for parent in (empty, crowd):
+    for parent in (empty, alone, crowd):
         assert len(model().drafts(parent, 3)) > 0
 
 

@@ -34,7 +34,7 @@ from roadworthy_generators.behaviour.generator import Behaviour, Draft
 from roadworthy_generators.behaviour.kinematics import STEPS
 from roadworthy_generators.behaviour.roads import roads_of
 from roadworthy_generators.behaviour.sampling import ANEW, GIVEN, rolled, sample
-from roadworthy_generators.behaviour.scene import ego_centre, track_states
+from roadworthy_generators.behaviour.statistics import EDGES, divergence, histograms
 from roadworthy_generators.behaviour.training import batch_of, scenes_in
 
 __all__ = ["main"]
@@ -45,50 +45,6 @@ SEEDS = (0, 1, 2)
 SHIPPED = 8
 REACTIONS = (0.5, 1.0, 1.5)
 DIAL = (0.0, 0.25, 0.5, 0.75, 1.0)
-EDGES: Mapping[str, Array] = {
-    "speed": np.arange(0.0, 20.1, 1.0),
-    "acceleration": np.arange(-8.25, 8.3, 0.5),
-    "yaw_rate": np.arange(-1.025, 1.05, 0.05),
-    "nearest": np.arange(0.0, 41.0, 2.0),
-}
-_NEAR_M = 40.0
-
-
-def divergence(p: Array, q: Array) -> float:
-    """Jensen-Shannon divergence to base 2 of two histograms [K]."""
-    p, q = p / max(p.sum(), 1.0), q / max(q.sum(), 1.0)
-    m = 0.5 * (p + q)
-    return float(
-        sum(0.5 * np.sum(one[one > 0] * np.log2(one[one > 0] / m[one > 0])) for one in (p, q))
-    )
-
-
-def histograms(scenario: Scenario, begin: int, rows: Sequence[int]) -> dict[str, Array]:
-    """Counts over `EDGES` of agents within 40 m of the ego, over 6 s from a step on."""
-    out = {name: np.zeros(len(edges) - 1) for name, edges in EDGES.items()}
-    span = slice(begin, begin + STEPS + 1)
-    tracks = scenario.agents
-    states, valid = track_states(tracks.state[:, span]), tracks.valid[:, span]
-    ego = ego_centre(scenario.ego[span], scenario.vehicle.rear_axle_to_centre)
-    everyone = np.concatenate([ego[None], states])
-    there = np.concatenate([np.ones((1, len(ego)), np.bool_), valid])
-    for a in rows:
-        both = valid[a, 1:] & valid[a, :-1]
-        near = np.hypot(*(states[a, 1:, :2] - ego[1:, :2]).T) < _NEAR_M
-        use = both & near
-        speed = states[a, :, 3]
-        turn = np.angle(np.exp(1j * np.diff(states[a, :, 2]))) / DT
-        gap = np.hypot(*np.moveaxis(everyone[:, 1:, :2] - states[a, 1:, :2], -1, 0))
-        gap = np.where(there[:, 1:], gap, np.inf)
-        gap[a + 1] = np.inf
-        values = {
-            "speed": speed[1:], "acceleration": np.diff(speed) / DT, "yaw_rate": turn,
-            "nearest": gap.min(0),
-        }  # fmt: skip
-        for name, value in values.items():
-            edges = EDGES[name]
-            out[name] += np.histogram(np.clip(value[use], edges[0], edges[-1] - 1e-9), edges)[0]
-    return out
 
 
 def movers(scenario: Scenario, begin: int, kinds: Sequence[int]) -> list[int]:
@@ -341,6 +297,49 @@ def table(rows: Sequence[Mapping[str, Any]], dials: Sequence[Mapping[str, Any]])
     return "\n".join(lines) + "\n"
 
 
+def dial_svg(dials: Sequence[Mapping[str, Any]]) -> str:
+    """The severity curve: in how many of those certified at each reaction time the planner fails."""
+    left, top, wide, high = 52.0, 14.0, 300.0, 180.0
+    colours = {0.5: "#1b9e77", 1.0: "#d95f02", 1.5: "#7570b3"}
+
+    def at(severity: float, rate: float) -> str:
+        return f"{left + wide * severity:.1f},{top + high * (1.0 - rate):.1f}"
+
+    out = [
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 240" font-family="sans-serif" '
+        'font-size="11" role="img"><title>Share of certified variants in which the planner fails, '
+        'by severity</title><rect width="480" height="240" fill="white"/>'
+    ]
+    for tick in DIAL:
+        out += [
+            f'<path d="M{at(0.0, tick)} L{at(1.0, tick)}" stroke="#ddd"/>',
+            f'<text x="{left - 6}" y="{top + high * (1.0 - tick) + 4:.1f}" text-anchor="end">'
+            f"{tick:g}</text>",
+            f'<text x="{left + wide * tick:.1f}" y="{top + high + 15}" text-anchor="middle">'
+            f"{tick:g}</text>",
+        ]
+    for row, (reaction, colour) in enumerate(colours.items()):
+        points = []
+        for severity in DIAL:
+            some = [d for d in dials if d["severity"] == severity]
+            below = sum(d[f"certified_{reaction}"] for d in some)
+            points.append(at(severity, sum(d[f"fails_{reaction}"] for d in some) / max(1, below)))
+        out += [
+            f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" '
+            'stroke-width="2"/>',
+            *(f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>'
+              for x, y in (point.split(",") for point in points)),
+            f'<text x="364" y="{40 + 18 * row}" fill="{colour}">reaction {reaction:g} s</text>',
+        ]  # fmt: skip
+    middle = left + 0.5 * wide
+    out.append(f'<text x="{middle}" y="{top + high + 34}" text-anchor="middle">severity</text>')
+    out.append(
+        f'<text x="14" y="{top + 0.5 * high}" text-anchor="middle" '
+        f'transform="rotate(-90 14 {top + 0.5 * high})">planner fails, of certified</text></svg>'
+    )
+    return "\n".join(out) + "\n"
+
+
 def main() -> None:
     """Measure, a line of JSON at a time, and write the table; what is in DIR already is kept."""
     parser = argparse.ArgumentParser(description="Figures of the generator 'behaviour'.")
@@ -377,6 +376,8 @@ def main() -> None:
                 file.writelines(json.dumps(one) + "\n" for one in (row, *new))
                 file.flush()
     (given.out / "figures.md").write_text(table(done, dials))
+    if dials:
+        (given.out / "severity.svg").write_text(dial_svg(dials))
 
 
 if __name__ == "__main__":

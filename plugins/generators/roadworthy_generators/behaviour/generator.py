@@ -50,6 +50,7 @@ from roadworthy_generators.behaviour.scene import (
     ego_centre,
     tokens_of,
 )
+from roadworthy_generators.behaviour.statistics import distance, histograms
 from roadworthy_generators.behaviour.threads import one_thread
 from roadworthy_generators.behaviour.traffic import ModelTraffic
 from roadworthy_generators.behaviour.weights import (
@@ -261,6 +262,7 @@ class Behaviour:
         states = rolled(actions, batch.scenes).double().cpu().numpy()
         odd = surprise(self._model.network, context, actions, drawn[1:]).cpu().numpy()
         drafts = []
+        log = histograms(scenario, now, np.flatnonzero(scenario.agents.valid[:, now]).tolist())
         for i, attack in enumerate(attacks):
             agent = batch.agent_of(attack)
             kind = AgentKind(int(batch.kind[i, agent]))
@@ -270,7 +272,9 @@ class Behaviour:
                 "draw": i, "start": now, "attack": attack.kind, "at": attack.at,
                 "surprise": round(float(odd[i, agent]), 6), "percentile": percentile, **attack.told,
             }  # fmt: skip
-            variant, problems = _variant(scenario, stage, attack, batch, i, states[i], seed, told)
+            variant, problems = _variant(
+                scenario, stage, attack, batch, i, states[i], seed, told, log
+            )  # fmt: skip
             drafts.append(Draft(attack, variant, problems, float(odd[i, agent]), percentile))
         fit = [k for k, d in enumerate(drafts) if d.variant is not None and not d.problems]
         driven = drive_with(self._planner, [drafts[k].variant for k in fit])  # type: ignore[misc]
@@ -480,7 +484,7 @@ def _disturbed(stage: Stage, attack: Attack) -> NDArray[np.bool_]:
 
 def _variant(
     parent: Scenario, stage: Stage, attack: Attack, batch: _Batch, row: int, states: Array,
-    seed: int, told: dict[str, Any],
+    seed: int, told: dict[str, Any], log: dict[str, Array],
 ) -> tuple[Scenario | None, tuple[str, ...]]:  # fmt: skip
     """A draft as a scene, and what speaks against it."""
     cut = _cut(parent, stage.now)
@@ -521,7 +525,6 @@ def _variant(
         valid_in.append(seen)
         reactive_in.append(np.zeros(1, np.bool_))
     adversary = len(tracks) if attack.agent < 0 else int(stage.body.index[attack.agent])
-    told = told | {"adversary": ids[adversary], "changed": changed}
     draft = replace(
         cut,
         id=f"{parent.id[:190]}+{attack.kind}-{seed:016x}-{told['draw']}",
@@ -530,9 +533,14 @@ def _variant(
             np.concatenate(valid_in), np.concatenate(reactive_in),
         ),
         tags=tuple(dict.fromkeys((*parent.tags, "variant", attack.kind))),
-        lineage=Lineage(parent.hash, "behaviour", seed, told),
         repairs=(),
     )  # fmt: skip
+    near = np.flatnonzero(draft.agents.valid[:, now]).tolist()
+    told = told | {
+        "adversary": ids[adversary], "changed": changed,
+        "from_log": distance(histograms(draft, now, near), log),
+    }  # fmt: skip
+    draft = replace(draft, lineage=Lineage(parent.hash, "behaviour", seed, told))
     try:
         variant = admit(draft)
     except ScenarioError:

@@ -21,9 +21,10 @@ from roadworthy.scenario import DT, AgentKind, RoadMap, Scenario, StateIndex
 from roadworthy.variants import scenes_named
 from roadworthy.vehicle import EgoIndex
 
+from roadworthy_sources.reading.widths import half_width
+
 __all__ = ["write_commonroad"]
 
-_HALF_LANE = 1.75
 _GOAL_M = 5.0
 _TYPES = {
     AgentKind.VEHICLE: "CAR",
@@ -83,7 +84,7 @@ def _lanelets(road_map: RoadMap) -> list[Any]:
             before[int(k)].append(lane + 1)
     out = []
     for lane, line in enumerate(road_map.lane_centreline):
-        half = _half_width(road_map, lane)
+        half = half_width(road_map, lane)
         aside = half * np.stack([-np.sin(line[:, 2]), np.cos(line[:, 2])], -1)
         left, right = int(road_map.lane_left[lane]), int(road_map.lane_right[lane])
         out.append(
@@ -102,17 +103,6 @@ def _lanelets(road_map: RoadMap) -> list[Any]:
             )
         )
     return out
-
-
-def _half_width(road_map: RoadMap, lane: int) -> float:
-    """Half the area of a lane's polygon over its length [m]."""
-    ring, line = road_map.lane_polygon[lane], road_map.lane_centreline[lane]
-    length = float(np.hypot(*np.diff(line[:, :2], axis=0).T).sum())
-    if len(ring) < 3 or length < 1.0:
-        return _HALF_LANE
-    x, y = ring.T
-    area = 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
-    return float(np.clip(0.5 * area / length, 0.5, 4.0))
 
 
 def _state(kind: type, step: int, state: NDArray[np.float64], **more: float) -> Any:

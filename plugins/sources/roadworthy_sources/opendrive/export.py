@@ -22,11 +22,12 @@ from roadworthy.scenario import DT, AgentKind, RoadMap, Scenario, StateIndex
 from roadworthy.variants import scenes_named
 from roadworthy.vehicle import EgoIndex
 
+from roadworthy_sources.reading.widths import half_width
+
 __all__ = ["write_openscenario"]
 
 Array = NDArray[np.float64]
 
-_HALF_LANE = 1.75
 _MINOR = 2
 _DATE = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -78,7 +79,7 @@ def _roads(road_map: RoadMap) -> ElementTree.Element:
             before[int(k)].append(lane)
     out = xodr.OpenDrive("roadworthy")
     for lane, line in enumerate(road_map.lane_centreline):
-        width = 2.0 * _half_width(road_map, lane)
+        width = 2.0 * half_width(road_map, lane)
         # The lane lies to the right of its reference line: in OpenDRIVE, lane -1.
         left = line[:, :2] + 0.5 * width * np.stack([-np.sin(line[:, 2]), np.cos(line[:, 2])], -1)
         hop = np.diff(left, axis=0)
@@ -110,17 +111,6 @@ def _roads(road_map: RoadMap) -> ElementTree.Element:
     assert header is not None
     header.set("date", _DATE.isoformat())
     return element
-
-
-def _half_width(road_map: RoadMap, lane: int) -> float:
-    """Half the area of a lane's polygon over its length [m]."""
-    ring, line = road_map.lane_polygon[lane], road_map.lane_centreline[lane]
-    length = float(np.hypot(*np.diff(line[:, :2], axis=0).T).sum())
-    if len(ring) < 3 or length < 1.0:
-        return _HALF_LANE
-    x, y = ring.T
-    area = 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
-    return float(np.clip(0.5 * area / length, 0.5, 4.0))
 
 
 def _entity(kind: AgentKind, name: str, size: Array, middle: float) -> Any:
