@@ -14,6 +14,8 @@ from roadworthy.testing import brief_of, check_planner, moved, observe
 from roadworthy.trajectory import TrajectoryBatch
 from roadworthy.vehicle import EgoIndex
 from roadworthy_planners.anchor import Anchor, learn_vocabulary
+from roadworthy_planners.anchor.network import TERMS, Scored
+from roadworthy_planners.anchor.planner import GUIDED, HYDRA, combine
 from roadworthy_planners.anchor.vocabulary import INTERVAL
 from roadworthy_sources.procedural import Procedural
 
@@ -119,6 +121,32 @@ def test_a_gap_told_of_an_anchor_is_that_of_its_box_at_constant_velocity(logs, v
     gap = (np.abs(there[None] - centre[:, None]) - half - own).max(axis=2).min(axis=1)
     told = 3.0 * found.inputs["anchors"][0, :, 16]  # smallest of 0.5 and 1 s
     assert (told <= np.clip(gap, -2.0, 6.0) + 0.1).all()
+
+
+def test_the_score_of_an_anchor_is_what_its_formula_says():
+    rng = np.random.default_rng(0)
+    logits, terms = rng.normal(size=(2, 5)), rng.normal(size=(2, 5, len(TERMS)))
+    p = dict(zip(TERMS, np.moveaxis(1.0 / (1.0 + np.exp(-terms)), -1, 0), strict=True))
+    weighted = (5 * p["ttc"] + 5 * p["ep"] + 2 * p["lk"] + 2 * p["comfort"]) / 14
+    rest = 2 * np.log(p["nc"] * p["dac"] * weighted) + 0.5 * np.log(p["ddc"] * p["tlc"])
+    policy = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    scored = Scored(torch.from_numpy(logits), torch.from_numpy(terms))
+    for mix, wanted in (
+        (HYDRA, 0.05 * policy + rest),
+        (GUIDED, 0.2 * policy + rest + 0.5 * np.log(p["ep"])),
+    ):
+        np.testing.assert_allclose(combine(scored, mix).numpy(), wanted, atol=1e-5)
+
+
+def test_unsure_heads_alone_are_timid_and_the_policy_is_not():
+    """An anchor that makes half the way, surely harmless, against one that makes all of it and
+    whose harmlessness the heads are not sure of yet."""
+    likely = torch.full((1, 2, len(TERMS)), 6.0)
+    likely[0, 0, TERMS.index("ep")] = 0.0
+    likely[0, 1, TERMS.index("nc")] = likely[0, 1, TERMS.index("dac")] = 2.0
+    scored = Scored(torch.tensor([[0.0, 1.0]]), likely)
+    assert combine(scored, HYDRA).argmax() == 0
+    assert combine(scored, GUIDED).argmax() == 1
 
 
 def test_checkpoints_come_back_bit_by_bit(checkpoint, vocabulary, logs, tmp_path):

@@ -58,6 +58,8 @@ BASE = "base"
 """Label of the planner before post-training."""
 CHECKPOINT = "checkpoint"
 """Option of the planner that names what a trainer made, and the folder in which it makes it."""
+CACHE = "cache"
+"""Option of a trainer that names a folder to keep what it computes of scenes, and that folder."""
 RUN = "run"
 TRAINED = "trained.json"
 
@@ -377,14 +379,26 @@ class Wheel:
                 require_disjoint(ours, self._origins[name], "what is trained on", name)
             protocol = {"simulator": self._simulator.entry.name, **self._simulator.options}
             (out / CHECKPOINT).mkdir(parents=True)
-            made = trainer.build().train(
-                self._build(planner), cases_of(scenes, seed, protocol), out / CHECKPOINT, seed
+            made = (
+                self._with_cache(trainer)
+                .build()
+                .train(
+                    self._build(planner), cases_of(scenes, seed, protocol), out / CHECKPOINT, seed
+                )
             )
             return _checkpoint_files(trainer, out, made, counts)
 
         stage = self._stages.make("train", inputs, work, label)
         made = msgspec.json.decode((stage.path / TRAINED).read_bytes(), type=_Made)
         return Trained(stage, stage.path / made.checkpoint, made.scenes)
+
+    def _with_cache(self, trainer: FactorySpec) -> FactorySpec:
+        """A trainer that can keep what it computes of a scene (option `cache`) shares it with all
+        trainings of this folder; as it is found by content, it changes nothing that is trained."""
+        if CACHE in trainer.options or CACHE not in describe_options(trainer.entry.load()):
+            return trainer
+        options = {**trainer.options, CACHE: str((self._stages.root / CACHE).resolve())}
+        return FactorySpec(trainer.kind, trainer.spec, options, trainer.where)
 
     def _build(self, planner: Trained | None) -> Any:
         """The planner object; None where it takes a checkpoint, and there is none yet."""

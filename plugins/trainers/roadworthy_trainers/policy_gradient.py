@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from roadworthy_planners.anchor.planner import HYDRA, IMITATION
+from roadworthy_planners.anchor.planner import GUIDED, IMITATION
 from torch import nn
 
 from . import objectives
@@ -41,7 +41,7 @@ class PolicyGradient(OfflineTrainer):
         temperature: tau of the labels y [m2].
         follow: rho.
         heads: mu, weight of the sub-score heads where the network has them; they then decide when
-            driving, with the policy (`HYDRA`). With 0 the policy decides alone.
+            driving, with the policy (`GUIDED`). With 0 the policy decides alone.
     """
 
     lr: float = 1.5e-3
@@ -68,7 +68,7 @@ class PolicyGradient(OfflineTrainer):
 
     def mix(self) -> Mapping[str, float]:
         """The heads decide, with the policy; or the policy alone."""
-        return HYDRA if self.heads > 0.0 else IMITATION
+        return GUIDED if self.heads > 0.0 else IMITATION
 
     def loss(self, network: nn.Module, seed: int) -> Loss:
         """See the class."""

@@ -7,8 +7,9 @@ Planning with Multi-target Hydra-Distillation*, 2024, arXiv 2406.06978):
     \operatorname{score}(k) = w_\pi \log \pi(k) + \sum_{m} w_m \log p_m(k)
         + w_\Sigma \log \frac{5 p_{TTC} + 5 p_{EP} + 2 p_{LK} + 2 p_{C}}{14},
 
-with a policy :math:`\pi` over anchors, and the multipliers :math:`m` NC, DAC, DDC, TLC. A
-checkpoint says by its `mix` how much each counts; imitation alone has only :math:`w_\pi`.
+with a policy :math:`\pi` over anchors, and the multipliers :math:`m` NC, DAC, DDC, TLC (and any
+other sub-score that the mix names). A checkpoint says by its `mix` how much each counts; imitation
+alone has only :math:`w_\pi`.
 """
 
 from __future__ import annotations
@@ -31,13 +32,18 @@ from .network import TERMS, AnchorNetwork, NetworkConfig, Scored, one_thread
 from .route_table import RouteTable, pack_route
 from .vocabulary import Vocabulary
 
-__all__ = ["HYDRA", "IMITATION", "Anchor", "Proposals", "combine"]
+__all__ = ["GUIDED", "HYDRA", "IMITATION", "Anchor", "Proposals", "combine"]
 
 IMITATION = {"policy": 1.0}
 """The `mix` of a planner that knows no more than what drivers do."""
 
 HYDRA = {"policy": 0.05, "nc": 2.0, "dac": 2.0, "ddc": 0.5, "tlc": 0.5, "weighted": 2.0}
 """The `mix` of a planner whose heads were taught what every anchor leads to."""
+
+GUIDED = {**HYDRA, "policy": 0.2, "ep": 0.5}
+"""The `mix` of a policy that was taught by rewards, with the heads as its second opinion. Heads
+that were taught briefly are unsure, and a product of unsure heads is timid: `HYDRA` lost progress
+where this does not (`docs/post-training.md`)."""
 
 _WEIGHTED = {"ttc": 5.0, "ep": 5.0, "lk": 2.0, "comfort": 2.0}
 _CHUNK = 256
@@ -63,7 +69,7 @@ def combine(scored: Scored, mix: Mapping[str, float]) -> torch.Tensor:
 
     Args:
         scored: by the network.
-        mix: weights of `policy`, of any of `nc`, `dac`, `ddc`, `tlc`, and of `weighted`.
+        mix: weights of `policy`, of any sub-score's head (`TERMS`), and of `weighted`.
     """
     total = mix.get("policy", 0.0) * scored.logits.log_softmax(dim=-1)
     if scored.terms is None:
