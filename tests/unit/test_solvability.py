@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from roadworthy.admission import admit
 from roadworthy.errors import DataError
-from roadworthy.scenario import AgentKind, Scenario, StateIndex, Tracks
+from roadworthy.scenario import AgentKind, Lineage, Scenario, StateIndex, Tracks
+from roadworthy.scenario_store import ScenarioStore
 from roadworthy.solvability import (
     Certificate,
     Limits,
@@ -25,6 +27,7 @@ from roadworthy.solvability import (
     write_certificates,
 )
 from roadworthy.testing.scenes import moved, straight_road_scenario
+from roadworthy.variants import generate_set, unsolvable_folder
 from roadworthy.vehicle import PACIFICA
 from roadworthy_sources.procedural import Procedural
 
@@ -128,6 +131,31 @@ def test_what_only_a_clairvoyant_survives_is_said_to_be_that() -> None:
     assert found.onset == 8
     assert found.clairvoyant
     assert recheck(scene, found) == ()
+
+
+def test_variants_that_only_a_clairvoyant_survives_are_kept_apart_and_tagged(
+    tmp_path: Path,
+) -> None:
+    class Walls:
+        """One far enough to brake, one that comes into view too late."""
+
+        def generate(
+            self, scenario: Scenario, n: int, rng: np.random.Generator
+        ) -> Iterator[Scenario]:
+            for name, wall in (("far", walled(60.0, 14.0)), ("late", walled(22.0, 14.0, since=8))):
+                lineage = Lineage(scenario.hash, "walls", 0, {})
+                yield replace(
+                    scenario, id=name, agents=wall.agents, tags=("variant",), lineage=lineage
+                )
+
+    made = generate_set([walled(60.0, 14.0)], Walls(), "walls", 2, 0, tmp_path / "out")
+    assert (made.stored, made.clairvoyant) == (1, 1)
+    for folder, tagged in ((tmp_path / "out", False), (unsolvable_folder(tmp_path / "out"), True)):
+        (scene,) = ScenarioStore(folder).scenarios()
+        assert ("clairvoyant" in scene.tags) is tagged
+        certificate = read_certificates(folder)[scene.hash]
+        assert certificate.clairvoyant is tagged
+        assert recheck(scene, certificate) == ()
 
 
 def test_the_latest_reaction_is_no_later_than_braking_allows() -> None:

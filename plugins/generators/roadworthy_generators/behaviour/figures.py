@@ -298,7 +298,7 @@ def table(rows: Sequence[Mapping[str, Any]], dials: Sequence[Mapping[str, Any]])
 
 
 def dial_svg(dials: Sequence[Mapping[str, Any]]) -> str:
-    """The severity curve: in how many of those certified at each reaction time the planner fails."""
+    """The severity curve: in how many of those certified at a reaction time the planner fails."""
     left, top, wide, high = 52.0, 14.0, 300.0, 180.0
     colours = {0.5: "#1b9e77", 1.0: "#d95f02", 1.5: "#7570b3"}
 
