@@ -16,6 +16,8 @@ __all__ = ["CaseTable", "ColumnKey", "column_name", "columns_of", "tabulate"]
 GROUP_TAG = "log:"
 """Scenarios with an equal tag that begins so are one cluster: they share a log."""
 
+_NONE: dict[str, float | None] = {}
+
 ColumnKey = tuple[str, str]
 """(metric, column)."""
 
@@ -51,7 +53,7 @@ class CaseTable:
 def tabulate(records: Iterable[CaseRecord], columns: Sequence[ColumnKey]) -> CaseTable:
     """The table of the given records, whatever their status."""
     rows = tuple(records)
-    values = np.full((len(rows), len(columns)), np.nan)
+    values = np.empty((len(rows), len(columns)))
     scenarios: dict[tuple[str, str], int] = {}
     groups: dict[tuple[str, str], int] = {}
     scenario = np.empty(len(rows), np.int64)
@@ -65,10 +67,10 @@ def tabulate(records: Iterable[CaseRecord], columns: Sequence[ColumnKey]) -> Cas
             cluster = ("scenario", "/".join(name)) if log is None else (record.source, log)
             group_of.append(groups.setdefault(cluster, len(groups)))
         scenario[i] = scenarios[name]
-        for k, (metric, column) in enumerate(columns):
-            value = record.values.get(metric, {}).get(column)
-            if value is not None:
-                values[i, k] = value
+    metrics = dict.fromkeys(metric for metric, _ in columns)
+    found = {metric: [record.values.get(metric, _NONE) for record in rows] for metric in metrics}
+    for k, (metric, column) in enumerate(columns):
+        values[:, k] = np.array([of.get(column) for of in found[metric]], np.float64)  # None: NaN
     return CaseTable(rows, values, scenario, tuple(scenarios), np.array(group_of, np.int64))
 
 

@@ -344,11 +344,19 @@ def _names(kind: Any) -> tuple[tuple[str, bytes], ...] | None:
     return tuple((f.name, f"f{f.name}".encode()) for f in fields(kind))
 
 
+@cache
+def _little(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], str]:
+    """A type with little-endian bytes, and its name."""
+    little = dtype.newbyteorder("<")
+    return little, little.str
+
+
 def _feed(digest: Any, value: Any, skip: tuple[str, ...] = ()) -> None:
     if isinstance(value, np.ndarray):
         array = np.ascontiguousarray(value)
-        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        digest.update(f"a{array.dtype.str}{array.shape}".encode())
+        little, name = _little(array.dtype)
+        array = array.astype(little, copy=False)
+        digest.update(f"a{name}{array.shape}".encode())
         if array.size:
             digest.update(array.reshape(-1).view(np.uint8))
     elif names := _names(cast(Any, type(value))):
@@ -365,5 +373,9 @@ def _feed(digest: Any, value: Any, skip: tuple[str, ...] = ()) -> None:
             return
         for item in value:
             _feed(digest, item)
+    elif type(value) is str:
+        digest.update(f"j{_encode_text(value)}".encode())
+    elif type(value) is int:
+        digest.update(f"j{value}".encode())
     else:
         digest.update(f"j{_encode(value)}".encode())

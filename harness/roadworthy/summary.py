@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from roadworthy import stats
 from roadworthy.casetable import CaseTable, columns_of, tabulate
@@ -91,6 +92,7 @@ def summarise(run: Run) -> tuple[PlannerSummary, ...]:
 def _columns(run: Run, table: CaseTable) -> tuple[ColumnSummary, ...]:
     means = table.scenario_means(table.values)
     out = []
+    driven: dict[str, NDArray[np.float64]] = {}
     intervals = stats.interval_of_means(means, table.groups)
     for k, ((metric, name), column) in enumerate(columns_of(run.manifest).items()):
         interval = intervals[k]
@@ -104,16 +106,27 @@ def _columns(run: Run, table: CaseTable) -> tuple[ColumnSummary, ...]:
             interval=interval.method,
         )
         if column.get("per_distance"):
-            summary = _per_distance(summary, table, k)
+            if metric not in driven:
+                met = (r.values.get(metric, {}).get("distance_m") or 0.0 for r in table.records)
+                driven[metric] = np.array(list(met)) / _METRES
+            summary = _per_distance(summary, table, k, driven[metric])
         out.append(summary)
     return tuple(out)
 
 
-def _per_distance(summary: ColumnSummary, table: CaseTable, column: int) -> ColumnSummary:
-    """With events per 1,000 km, over the cases where the column is defined."""
+def _per_distance(
+    summary: ColumnSummary, table: CaseTable, column: int, driven: NDArray[np.float64]
+) -> ColumnSummary:
+    """With events per 1,000 km, over the cases where the column is defined.
+
+    Args:
+        summary: of the column.
+        table: the cases.
+        column: which of its columns.
+        driven: [N] distance of each case [1,000 km].
+    """
     defined = np.isfinite(table.values[:, column])
-    driven = [r.values.get(summary.metric, {}).get("distance_m") or 0.0 for r in table.records]
-    pair = np.where(defined, [table.values[:, column], np.array(driven) / _METRES], 0.0)
+    pair = np.where(defined, [table.values[:, column], driven], 0.0)
     clusters = np.zeros((len(table.names), 2))
     np.add.at(clusters, table.groups[table.scenario], pair.T)
     events, distance = clusters.sum(axis=0)

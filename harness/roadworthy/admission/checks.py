@@ -83,6 +83,8 @@ def frozen_copy(
         ScenarioError: not an array, another shape, or values that `dtype` cannot hold.
     """
     wanted = np.dtype(dtype)
+    if type(value) is np.ndarray and _is_kept(value, wanted, shape):
+        return value
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -102,8 +104,21 @@ def frozen_copy(
         limits = np.iinfo(wanted)
         if int(array.min()) < limits.min or int(array.max()) > limits.max:
             raise report.error(name, None, f"out of the range of {wanted}", "Check the values.")
-    if array.dtype == wanted and array.flags.c_contiguous and not array.flags.writeable:
+    if _is_kept(array, wanted, shape):
         return array
     out = np.array(array, dtype=wanted, order="C")
     out.flags.writeable = False
     return out
+
+
+def _is_kept(array: NDArray[Any], wanted: np.dtype[Any], shape: tuple[int | None, ...]) -> bool:
+    """Whether an array is already what `frozen_copy` would make of it."""
+    flags = array.flags
+    return (
+        array.dtype == wanted
+        and array.ndim == len(shape)
+        and array.size <= _MAX_VALUES
+        and flags.c_contiguous
+        and not flags.writeable
+        and all(want is None or want == have for want, have in zip(shape, array.shape, strict=True))
+    )

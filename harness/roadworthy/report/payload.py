@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -38,7 +38,7 @@ def payload_of(view: View, replays: Mapping[str, list[Any]]) -> dict[str, Any]:
             for c in view.columns
         ],
         "primary": view.columns.index(view.primary) if view.primary else -1,
-        "cases": [_case(view, case, texts) for case in view.cases],
+        "cases": [_case(view, i, case, texts) for i, case in enumerate(view.cases)],
         "worst": [view.cases.index(case) for case in _shown_worst(view)],
         "replays": dict(replays),
         "texts": list(texts),
@@ -59,7 +59,7 @@ def _shown_worst(view: View, limit: int = 12) -> list[Case]:
     return (wrong or list(view.worst))[:limit]
 
 
-def _case(view: View, case: Case, texts: dict[str, int]) -> dict[str, Any]:
+def _case(view: View, place: int, case: Case, texts: dict[str, int]) -> dict[str, Any]:
     record = case.record
     return {
         "id": case.id,
@@ -71,17 +71,20 @@ def _case(view: View, case: Case, texts: dict[str, int]) -> dict[str, Any]:
         "key": case.key,
         "tags": list(record.tags),
         "results": [
-            None if result is None else _result(view, result, texts) for result in case.results
+            None if result is None else _result(result, values[place] or (), texts)
+            for result, values in zip(case.results, view.values, strict=True)
         ],
     }
 
 
-def _result(view: View, result: Result, texts: dict[str, int]) -> dict[str, Any]:
+def _result(
+    result: Result, values: Sequence[float | None], texts: dict[str, int]
+) -> dict[str, Any]:
     record = result.record
     out: dict[str, Any] = {
         "s": record.status.value,
         "n": record.steps,
-        "v": [_short(result.value(column)) for column in view.columns],
+        "v": [_short(value) for value in values],
         "r": [[reason.level, reason.text, reason.step] for reason in result.reasons],
     }
     if record.events:

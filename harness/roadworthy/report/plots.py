@@ -24,17 +24,12 @@ def histograms(view: View) -> list[tuple[Column, Markup]]:
     """A histogram for every column that has values, headline columns first."""
     ordered = [*view.headline, *(c for c in view.columns if c not in view.headline)]
     drawn = []
+    places = {column.key: k for k, column in enumerate(view.columns)}
     for column in ordered:
+        k = places[column.key]
         series = [
-            np.array(
-                [
-                    value
-                    for case in view.cases
-                    if (result := case.results[i]) is not None
-                    and (value := result.value(column)) is not None
-                ]
-            )
-            for i in range(len(view.entries))
+            np.array([row[k] for row in rows if row is not None and row[k] is not None], np.float64)
+            for rows in view.values
         ]
         if any(len(values) for values in series):
             labels = [entry.label for entry in view.entries]

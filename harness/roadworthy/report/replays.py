@@ -67,10 +67,11 @@ def encode_replays(view: View, budget: int = BUDGET) -> Replays:
             out.blobs.append(blob)
         return places[blob]
 
+    kept = [(e.run.path / "rollouts" / e.planner).is_dir() for e in view.entries]
     for case in _ordered(view):
         paths = [
-            result is not None and replay_path(e.run.path, e.planner, case.key).is_file()
-            for e, result in zip(view.entries, case.results, strict=True)
+            there and result is not None and replay_path(e.run.path, e.planner, case.key).is_file()
+            for e, result, there in zip(view.entries, case.results, kept, strict=True)
         ]
         if not any(paths):
             out.absent += 1

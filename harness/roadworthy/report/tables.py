@@ -19,6 +19,7 @@ def scores_parquet(view: View) -> bytes:
 
     rows = _rows(view)
     records = [result.record for _, result in rows]
+    values = [row for of_entry in view.values for row in of_entry if row is not None]
     fields = [
         ("planner", [entry.label for entry, _ in rows], pa.string()),
         ("index", [r.index for r in records], pa.int64()),
@@ -35,12 +36,12 @@ def scores_parquet(view: View) -> bytes:
         ("reasons", [[x.text for x in res.reasons] for _, res in rows], pa.list_(pa.string())),
         ("steps", [r.steps for r in records], pa.int64()),
         *(
-            (column.label, [result.value(column) for _, result in rows], pa.float64())
-            for column in view.columns
+            (column.label, [row[k] for row in values], pa.float64())
+            for k, column in enumerate(view.columns)
         ),
     ]
     table = pa.Table.from_arrays(
-        [pa.array(values, kind) for _, values, kind in fields], [name for name, _, _ in fields]
+        [pa.array(cells, kind) for _, cells, kind in fields], [name for name, _, _ in fields]
     )
     out = io.BytesIO()
     pq.write_table(table, out)
@@ -59,7 +60,7 @@ def scores_csv(view: View) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*CSV_HEAD, *names])
     for entry, result in _rows(view):
-        values = [result.value(column) for column in view.columns]
+        values = result.values(view.columns)
         writer.writerow(csv_row(entry.label, result.record, values))
     return out.getvalue()
 

@@ -21,6 +21,8 @@ from roadworthy.summary import ColumnSummary, PlannerSummary, summary_of
 
 __all__ = ["Case", "Column", "Entry", "Result", "View", "view_of"]
 
+_NONE: dict[str, float | None] = {}
+
 
 @dataclass(frozen=True)
 class Column:
@@ -106,6 +108,14 @@ class Result:
             return None
         return self.record.values.get(metric, {}).get(name)
 
+    def values(self, columns: Sequence[Column]) -> tuple[float | None, ...]:
+        """`value` of several columns."""
+        versions, found = self.versions, self.record.values
+        return tuple(
+            found.get(metric, _NONE).get(name) if versions.get(metric) == version else None
+            for metric, version, name in [column.key for column in columns]
+        )
+
 
 @dataclass(frozen=True)
 class Case:
@@ -158,6 +168,17 @@ class View:
         """The column by which cases are ranked."""
         ranked = [c for c in (*self.headline, *self.columns) if c.better != "neither"]
         return ranked[0] if ranked else None
+
+    @cached_property
+    def values(self) -> tuple[tuple[tuple[float | None, ...] | None, ...], ...]:
+        """Per entry and case the values of all columns, None where its run has not got the case."""
+        return tuple(
+            tuple(
+                None if (result := case.results[i]) is None else result.values(self.columns)
+                for case in self.cases
+            )
+            for i in range(len(self.entries))
+        )
 
     @cached_property
     def reasons(self) -> tuple[tuple[Reason, tuple[int, ...]], ...]:

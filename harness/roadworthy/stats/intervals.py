@@ -43,7 +43,7 @@ coverage is 92 % to 93 %, with 2 it is 75 % to 90 %, since most samples miss the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -69,7 +69,8 @@ _SPARSE_DIFFERENCES = 6
 _TWO_SIDED = 30
 _EQUAL = 1.0e-9
 _CHUNK = 500
-_CACHED = 2_000_000
+_CACHED = 50_000_000
+"""Weights remembered at most for one number of clusters, 2 bytes each."""
 _NORMAL = NormalDist()
 
 
@@ -345,21 +346,21 @@ def _at(ordered: _Floats, p: float) -> _Floats:
     return out
 
 
-def _weights(count: int, resamples: int, seed: int) -> Iterable[_Floats]:
+def _weights(count: int, resamples: int, seed: int) -> Iterator[_Floats]:
     """How often each of `count` clusters is in each resample, in chunks of rows."""
-    if count * resamples <= _CACHED:
-        return _cached_weights(count, resamples, seed)
-    return _draw_weights(count, resamples, seed)
+    known = count * resamples <= _CACHED and count <= np.iinfo(np.uint16).max
+    draws = _cached_draws if known else _draws
+    for chunk in draws(count, resamples, seed):
+        yield chunk.astype(np.float64)
 
 
-def _draw_weights(count: int, resamples: int, seed: int) -> Iterator[_Floats]:
+def _draws(count: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
     rng = generator(seed, "bootstrap", count)
     share = np.full(count, 1.0 / count)
     for start in range(0, resamples, _CHUNK):
-        rows = min(_CHUNK, resamples - start)
-        yield rng.multinomial(count, share, size=rows).astype(np.float64)
+        yield rng.multinomial(count, share, size=min(_CHUNK, resamples - start))
 
 
 @lru_cache(maxsize=4)
-def _cached_weights(count: int, resamples: int, seed: int) -> tuple[_Floats, ...]:
-    return tuple(_draw_weights(count, resamples, seed))
+def _cached_draws(count: int, resamples: int, seed: int) -> tuple[NDArray[np.uint16], ...]:
+    return tuple(chunk.astype(np.uint16) for chunk in _draws(count, resamples, seed))
