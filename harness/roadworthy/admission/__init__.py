@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from roadworthy.admission.checks import Report, frozen_copy
+from roadworthy.admission.checks import FARTHEST, Report, frozen_copy
 from roadworthy.admission.ego import check_ego, check_on_map
 from roadworthy.admission.road_map import admit_map
 from roadworthy.admission.tracks import admit_tracks
@@ -126,6 +127,37 @@ def _admit_route(route: Any, lane_now: Any, report: Report) -> Route:
         raise report.error(
             "route.centreline", None, f"{len(line)} points", f"At most {_MAX_ROUTE_POINTS}."
         )
+    if not _is_plain(line):
+        line = _mended_route(line, report)
+    now = np.unique(lane_now[lanes])
+    now.flags.writeable = False
+    if _unchanged(route.lanes, now) and _unchanged(route.centreline, line):
+        return route
+    return Route(now, line)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _is_plain(line: NDArray[np.float64]) -> bool:
+    """Whether `_mended_route` surely gives the very same line.
+
+    Args:
+        line: [N, 3] x, y, heading.
+    """
+    for i in range(len(line)):
+        for k in range(3):
+            if not abs(line[i, k]) < FARTHEST:
+                return False
+        if line[i, 2] == 0.0:
+            return False  # of 0 and -0 unwrapping makes 0
+        if i:
+            dx, dy = line[i, 0] - line[i - 1, 0], line[i, 1] - line[i - 1, 1]
+            if not dx * dx + dy * dy > 1e-10 or not abs(line[i, 2] - line[i - 1, 2]) < 3.0:
+                return False
+    return len(line) >= 2
+
+
+def _mended_route(line: NDArray[np.float64], report: Report) -> NDArray[np.float64]:
+    """The route's line without duplicate points, its headings unwrapped."""
     report.check_finite(line, "route.centreline")
     keep = np.concatenate([[True], np.hypot(*np.diff(line[:, :2], axis=0).T) > 1e-6])[: len(line)]
     if not keep.all():
@@ -140,16 +172,12 @@ def _admit_route(route: Any, lane_now: Any, report: Report) -> Route:
         )
     line = np.column_stack([line[:, :2], np.unwrap(line[:, 2])])
     line.flags.writeable = False
-    now = np.unique(lane_now[lanes])
-    now.flags.writeable = False
-    if _unchanged(route.lanes, now) and _unchanged(route.centreline, line):
-        return route
-    return Route(now, line)
+    return line
 
 
 def _unchanged(given: Any, now: NDArray[Any]) -> bool:
     """Whether what was given is already the array that was made of it, byte for byte."""
-    return (
+    return given is now or (
         isinstance(given, np.ndarray)
         and given.dtype == now.dtype
         and given.shape == now.shape
