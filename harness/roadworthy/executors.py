@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import ctypes
 import functools
 import multiprocessing
 import multiprocessing.connection
@@ -32,6 +31,7 @@ from roadworthy.evaluate import Judged, evaluate, failed_record
 from roadworthy.host import PlannerHost
 from roadworthy.isolation.host import IsolatedHost
 from roadworthy.isolation.process import Confinement
+from roadworthy.orphans import die_with_parent
 from roadworthy.plugins import FactorySpec
 from roadworthy.replay import save_replay
 from roadworthy.rollout import Case, CaseError, Status
@@ -333,7 +333,7 @@ def _serve(pipe: Any, deadline: Any, setup: Setup) -> None:
     """Main function of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.setpgid(0, 0)  # so that whatever a planner starts can be killed with it
-    _die_with_parent()
+    die_with_parent()
     sys.stdin = open(os.devnull)  # noqa: SIM115 (a planner must not wait for the terminal)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     owner = os.getpid()
@@ -357,13 +357,6 @@ def _serve(pipe: Any, deadline: Any, setup: Setup) -> None:
             os._exit(1)  # the planner forked: the copy must not answer
         pipe.send(answer)
     bench.close()
-
-
-def _die_with_parent() -> None:
-    """On Linux, have the kernel end this process when its parent is killed."""
-    with contextlib.suppress(OSError, AttributeError):
-        set_death_signal = 1  # PR_SET_PDEATHSIG
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from roadworthy.errors import (
     SuiteError,
     did_you_mean,
 )
+from roadworthy.orphans import die_with_parent
 from roadworthy.plugins import Entry, FactorySpec, Registry, registry
 from roadworthy.scenario import Rejected, Scenario
 from roadworthy.suite import PluginConfig, load_suite
@@ -133,6 +134,7 @@ _made: list[tuple[FactorySpec, Any]] = []
 
 def _begin(spec: FactorySpec) -> None:
     """In a worker: make the source, once."""
+    die_with_parent()
     _made[:] = [(spec, spec.build())]
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from roadworthy import cli
@@ -268,6 +272,25 @@ def test_lists_all_the_real_data(data_dir: Path, capsys: pytest.CaptureFixture[s
     rows = listed(capsys, data_dir / "av2_logs", data_dir / "nuscenes_mini_scenarionet")
     assert len(rows) == 10
     assert all(row["traffic"] == "recorded" and not row["refused"] for row in rows)
+
+
+def test_workers_end_with_a_killed_command(tmp_path: Path) -> None:
+    options = ("-o", "count=100000", "--workers", "2", "--out", str(tmp_path / "a.store"))
+    command = [sys.executable, "-m", "roadworthy", "scenarios", "convert", "towns", *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        started = time.monotonic()
+        workers: list[psutil.Process] = []
+        while len(workers) < 2 and time.monotonic() < started + 60:
+            time.sleep(0.1)
+            children = psutil.Process(process.pid).children()
+            workers = [c for c in children if c.cpu_times().user > 1.0]  # past its imports
+        assert len(workers) == 2
+    finally:
+        process.kill()
+        process.wait()
+    _, left = psutil.wait_procs(workers, timeout=20)
+    assert not left
 
 
 def test_workers_write_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
