@@ -28,40 +28,31 @@ __all__ = ["render_pictures"]
 _MOST_FRAMES = 100_000
 _LARGEST = 256 * 1024 * 1024
 _TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
-_LENS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "k1", "k2", "k3", "p1", "p2")
 
 
-class _Frame(msgspec.Struct, frozen=True):
+class _Lens(msgspec.Struct, frozen=True, kw_only=True):
+    fl_x: float | None = None
+    fl_y: float | None = None
+    cx: float | None = None
+    cy: float | None = None
+    w: float | None = None
+    h: float | None = None
+    k1: float | None = None
+    k2: float | None = None
+    k3: float | None = None
+    p1: float | None = None
+    p2: float | None = None
+
+
+class _Frame(_Lens, frozen=True, kw_only=True):
     transform_matrix: tuple[tuple[float, ...], ...]
     file_path: str = ""
     traversal: str = ""
-    fl_x: float | None = None
-    fl_y: float | None = None
-    cx: float | None = None
-    cy: float | None = None
-    w: float | None = None
-    h: float | None = None
-    k1: float | None = None
-    k2: float | None = None
-    k3: float | None = None
-    p1: float | None = None
-    p2: float | None = None
 
 
-class _Transforms(msgspec.Struct, frozen=True):
+class _Transforms(_Lens, frozen=True, kw_only=True):
     frames: tuple[_Frame, ...]
     camera_model: str = "PINHOLE"
-    fl_x: float | None = None
-    fl_y: float | None = None
-    cx: float | None = None
-    cy: float | None = None
-    w: float | None = None
-    h: float | None = None
-    k1: float | None = None
-    k2: float | None = None
-    k3: float | None = None
-    p1: float | None = None
-    p2: float | None = None
 
 
 def render_pictures(scene: Path, cameras: Path, out: Path, traversal: str = "") -> int:
@@ -148,7 +139,7 @@ def _viewmat(frame: _Frame, where: str) -> NDArray[np.float64]:
 
 def _lens(frame: _Frame, said: _Transforms, where: str) -> OpenCVLens:
     got: dict[str, Any] = {}
-    for name in _LENS:
+    for name in _Lens.__struct_fields__:
         own = getattr(frame, name)
         got[name] = getattr(said, name) if own is None else own
     if got["fl_y"] is None:
