@@ -7,31 +7,27 @@ the scores of a complete run are the same bytes whatever happened in between.
 from __future__ import annotations
 
 import itertools
-import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from roadworthy.admission import admit
-from roadworthy.errors import PluginError, RoadworthyError, RunError, ScenarioError, SuiteError
-from roadworthy.executors import Confined, Setup, Task, run_inline
-from roadworthy.isolation import host as isolation
-from roadworthy.isolation.process import Confinement
+from roadworthy.errors import RunError
+from roadworthy.executors import Task, run_inline
 from roadworthy.joblog import JobLog
 from roadworthy.pace import RunPlan, estimate, pace_keys, remember
-from roadworthy.plugins import FactorySpec, Registry, registry
-from roadworthy.provenance import collect, file_hash, named_files, path_hash
-from roadworthy.rollout import Case, Status
-from roadworthy.scenario import Rejected, Scenario, content_hash
-from roadworthy.seeding import derive_seed
+from roadworthy.plugins import registry
+from roadworthy.provenance import collect, file_hash
+from roadworthy.reading import Reading
+from roadworthy.resolved import ResolvedSuite, file_hashes, resolve_suite
+from roadworthy.rollout import Status
+from roadworthy.scenario import content_hash
 from roadworthy.signoff import fingerprint, write_hashes
 from roadworthy.store import (
     FORMAT,
     CaseRecord,
-    ErrorRecord,
     Manifest,
     Run,
     RunDirectory,
@@ -39,7 +35,7 @@ from roadworthy.store import (
     scores_csv,
     write_file,
 )
-from roadworthy.suite import PluginConfig, Suite
+from roadworthy.suite import Suite
 from roadworthy.summary import summary_of
 from roadworthy.workforce import compute, workforce
 
@@ -85,12 +81,11 @@ def run_suite(
         SuiteError, PluginError, RunError: if it cannot be started or go on; finished cases
             are kept.
     """
-    plugins = registry()
-    plan = _plan(suite, plugins, data, out)
+    resolved = resolve_suite(suite, data, out)
     with RunDirectory(out) as folder:
-        manifest = _open(folder, suite, plan)
+        manifest = _open(folder, resolved)
         with JobLog(out).watching():
-            return _drive(folder, manifest, suite, plan, plugins, announce, progress)
+            return _drive(folder, manifest, resolved, announce, progress)
 
 
 def resume(
@@ -154,24 +149,24 @@ def drive_again(
     Raises:
         SuiteError, PluginError, RunError: if it cannot be driven.
     """
-    plan = _plan(suite, registry(), data, run.path)
-    reading = _Reading(RunDirectory(run.path), suite, plan)
+    resolved = resolve_suite(suite, data, run.path)
+    reading = Reading(resolved, ())
     wanted = set(keys)
 
     def tasks() -> Iterator[Task]:
         for index, case in reading.cases():
-            for label in plan.planners:
+            for label in resolved.planners:
                 if (label, case.key) in wanted:
                     wanted.discard((label, case.key))
                     yield Task(label, (index,), (case,))
             if not wanted:
                 return
 
-    records = [r for batch in run_inline(tasks(), _setup(suite, plan, None)) for r in batch]
+    records = [r for batch in run_inline(tasks(), resolved.setup(None)) for r in batch]
     return Again(
         records=tuple(records),
-        planners=plan.described,
-        metrics=plan.specs,
+        planners=resolved.described,
+        metrics=resolved.specs,
         data_hash=content_hash(sorted(reading.hashes)) if reading.is_complete else "",
     )
 
@@ -205,166 +200,16 @@ def check_suite(suite: Suite, data: Path | None = None) -> tuple[str, ...]:
     Raises:
         RoadworthyError: it could not be run; says where and why.
     """
-    plan = _plan(suite, registry(), data, Path(suite.path).parent)
-    for source in plan.sources:
+    resolved = resolve_suite(suite, data, Path(suite.path).parent)
+    for source in resolved.sources:
         source.build()
-    return plan.notices
+    return resolved.notices
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """A suite with every name resolved."""
-
-    sources: tuple[FactorySpec, ...]
-    simulator: FactorySpec
-    metrics: tuple[FactorySpec, ...]
-    planners: dict[str, FactorySpec]
-    specs: dict[str, dict[str, Any]]
-    described: dict[str, dict[str, Any]]
-    isolated: dict[str, dict[str, Any]]
-    notices: tuple[str, ...]
-    data: Path | None
-    hidden: tuple[Path, ...]
-
-
-def _plan(suite: Suite, plugins: Registry, data: Path | None, out: Path) -> _Plan:
-    """Resolve names and try every factory once, so that mistakes surface before any work."""
-    if not suite.planners:
-        raise SuiteError(
-            f"{suite.path}: no planner is named",
-            hint="Add [[planners]] with a name, or give --planner.",
-        )
-    home = Path(suite.path).parent
-    notices: list[str] = []
-    sources = []
-    for config in suite.sources:
-        located = _locate(config, data, home)
-        if isinstance(located, str):
-            notices.append(located)
-        else:
-            sources.append(_spec("sources", located, plugins, home))
-    hidden = (out.resolve(), *_hidden(suite, sources, data))
-    simulator = _spec("simulators", suite.simulator, plugins, home)
-    metrics = tuple(_spec("metrics", config, plugins, home) for config in suite.metrics)
-    planners = {c.label: _spec("planners", c, plugins, home) for c in suite.planners}
-    simulator.build()
-    specs = {}
-    for config, factory in zip(suite.metrics, metrics, strict=True):
-        spec = factory.build().spec
-        if spec.name in specs:
-            raise SuiteError(f"{config.where}: a second metric is called {spec.name!r}")
-        specs[spec.name] = msgspec.to_builtins(spec)
-    described: dict[str, dict[str, Any]] = {}
-    isolated: dict[str, dict[str, Any]] = {}
-    for config in suite.planners:
-        factory = planners[config.label]
-        if config.isolation == "process":
-            confinement = _confinement(suite, hidden)
-            privileged, content, isolated[config.label] = isolation.describe(
-                factory, confinement, suite.run.plan_time_limit_s
-            )
-            notices += _lacking(config.label, isolated[config.label])
-        else:
-            privileged = bool(getattr(factory.build(), "needs_log", False))
-            content = factory.entry.content_hash
-        described[config.label] = {
-            "name": factory.entry.name,
-            "options": config.options,
-            "distribution": factory.entry.distribution,
-            "version": factory.entry.version,
-            "content_hash": content,
-            "files": _file_hashes(config),
-            "privileged": privileged,
-        }
-    return _Plan(
-        tuple(sources),
-        simulator,
-        metrics,
-        planners,
-        specs,
-        described,
-        isolated,
-        tuple(notices),
-        data,
-        hidden,
-    )
-
-
-def _file_hashes(config: PluginConfig) -> dict[str, str]:
-    """Hashes of the files that a plugin's options name, such as checkpoints."""
-    try:
-        return {text: path_hash(path) for text, path in named_files(config.options).items()}
-    except OSError as error:
-        raise SuiteError(f"{config.where}: {error.filename}: {error.strerror}") from error
-
-
-def _hidden(suite: Suite, sources: Iterable[FactorySpec], data: Path | None) -> tuple[Path, ...]:
-    """What no isolated planner may read: logs, and the suite with its seeds."""
-    paths = [Path(suite.path), *([data] if data else [])]
-    paths += [Path(p) for s in sources if isinstance(p := s.options.get("path"), str)]
-    return tuple(path.resolve() for path in paths if path.exists())
-
-
-def _confinement(suite: Suite, hidden: tuple[Path, ...]) -> Confinement:
-    run = suite.run
-    return Confinement(run.cpu_limit_s, run.memory_limit_gb, run.file_limit_mb, hidden)
-
-
-def _lacking(planner: str, found: dict[str, Any]) -> list[str]:
-    """What the kernel would not do for an isolated planner, in a sentence each."""
-    return [f"{planner}: isolated without {what}: {why}" for what, why in found["missing"].items()]
-
-
-def _spec(kind: str, config: PluginConfig, plugins: Registry, home: Path) -> FactorySpec:
-    try:
-        entry = plugins.resolve(kind, config.name, base=home)
-    except RoadworthyError as error:
-        raise type(error)(f"{config.where}: {error.message}", hint=error.hint) from error
-    return FactorySpec(kind, entry.spec, config.options, config.where)
-
-
-def _locate(config: PluginConfig, data: Path | None, home: Path) -> PluginConfig | str:
-    """The source with its path made absolute, or why it is left out."""
-    path = config.options.get("path")
-    if not isinstance(path, str):
-        return config
-    tried = [base / path for base in ([data] if data else []) + [home]]
-    for candidate in tried:
-        if candidate.exists():
-            options = config.options | {"path": str(candidate.resolve())}
-            return msgspec.structs.replace(config, options=options)
-    places = " and ".join(str(p) for p in tried)
-    hint = "Name the folder that holds it with --data DIR or ROADWORTHY_DATA."
-    if config.optional:
-        return f"{config.label}: left out, {path!r} is not there. {hint}"
-    raise SuiteError(f"{config.where}.path = {path!r}: not found at {places}", hint=hint)
-
-
-def _config_hash(suite: Suite, plan: _Plan) -> str:
-    """Hash of everything that can change a score."""
-    sources = [(s.spec, dict(s.options)) for s in plan.sources]
-    for _, options in sources:
-        if "path" in options:
-            options["path"] = Path(options["path"]).name
-    return content_hash(
-        (
-            suite.seed,
-            suite.repetitions,
-            sources,
-            _protocol(plan, suite),
-            [(label, plan.described[label]) for label in plan.planners],
-            [(name, spec["version"]) for name, spec in plan.specs.items()],
-        )
-    )
-
-
-def _protocol(plan: _Plan, suite: Suite) -> dict[str, Any]:
-    return {"simulator": plan.simulator.entry.name, **suite.simulator.options}
-
-
-def _open(folder: RunDirectory, suite: Suite, plan: _Plan) -> Manifest:
+def _open(folder: RunDirectory, resolved: ResolvedSuite) -> Manifest:
     """The manifest of this run: a new one, or the old one if it is of the same suite."""
-    config_hash = _config_hash(suite, plan)
+    suite, data = resolved.suite, resolved.data
+    config_hash = resolved.config_hash()
     old = folder.manifest()
     if old is not None:
         if old.config_hash != config_hash:
@@ -378,21 +223,21 @@ def _open(folder: RunDirectory, suite: Suite, plan: _Plan) -> Manifest:
         raise RunError(
             f"{folder.path}: holds records but no run.json", hint="Choose another --out."
         )
-    provenance = collect() | {"data": str(plan.data.resolve()) if plan.data else ""}
+    provenance = collect() | {"data": str(data.resolve()) if data else ""}
     provenance |= {
         "suite_file_hash": file_hash(Path(suite.path)) if Path(suite.path).is_file() else "",
-        "simulator_files": _file_hashes(suite.simulator),
-        "isolation": plan.isolated,
+        "simulator_files": file_hashes(suite.simulator),
+        "isolation": resolved.isolated,
     }
     manifest = Manifest(
         format=FORMAT,
         suite=msgspec.to_builtins(suite),
         config_hash=config_hash,
-        planners=plan.described,
-        metrics=plan.specs,
-        protocol=_protocol(plan, suite),
+        planners=resolved.described,
+        metrics=resolved.specs,
+        protocol=resolved.protocol,
         provenance=provenance,
-        notices=plan.notices,
+        notices=resolved.notices,
     )
     folder.write_manifest(manifest)
     return manifest
@@ -401,26 +246,25 @@ def _open(folder: RunDirectory, suite: Suite, plan: _Plan) -> Manifest:
 def _drive(
     folder: RunDirectory,
     manifest: Manifest,
-    suite: Suite,
-    plan: _Plan,
-    plugins: Registry,
+    resolved: ResolvedSuite,
     announce: Callable[[RunPlan], None],
     progress: Callable[[Progress], None],
 ) -> Run:
+    suite, hooks = resolved.suite, registry().hooks
     log = JobLog(folder.path)
     log.write(
         "start",
         config_hash=manifest.config_hash,
         suite=suite.name,
-        planners=list(plan.planners),
+        planners=list(resolved.planners),
         done=len(folder.records),
         executor=suite.run.executor,
         git=collect()["git"],
     )
-    for notice in plan.notices:
+    for notice in resolved.notices:
         log.write("notice", level="warning", message=notice)
-    reading = _Reading(folder, suite, plan)
-    setup = _setup(suite, plan, folder.path if suite.run.save_rollouts else None)
+    reading = Reading(resolved, folder.records)
+    setup = resolved.setup(folder.path if suite.run.save_rollouts else None)
     keys = pace_keys(manifest.planners, manifest.protocol, manifest.metrics)
     errors = sum(r.status is not Status.OK for r in folder.records.values())
     with workforce(suite) as (workers, devices):
@@ -443,7 +287,7 @@ def _drive(
             log.cases(records)
             errors += sum(r.status is not Status.OK for r in records)
             for record in records:
-                plugins.hooks.roadworthy_case_end(folder, record)
+                hooks.roadworthy_case_end(folder, record)
             progress(Progress(len(folder.records), reading.total, errors))
     run = _finish(folder, manifest, reading)
     remember(keys, run.records)
@@ -451,145 +295,7 @@ def _drive(
     return run
 
 
-def _setup(suite: Suite, plan: _Plan, rollouts: Path | None) -> Setup:
-    return Setup(
-        simulator=plan.simulator,
-        metrics=plan.metrics,
-        planners=plan.planners,
-        plan_time_limit_s=suite.run.plan_time_limit_s,
-        memory_limit_gb=suite.run.memory_limit_gb,
-        rollouts=rollouts,
-        confined={
-            label: Confined(_confinement(suite, plan.hidden), plan.described[label]["privileged"])
-            for label in plan.isolated
-        },
-        resources={config.label: config.resources for config in suite.planners},
-    )
-
-
-class _Reading:
-    """Reads scenarios as tasks need them, and remembers what the manifest has to say of them."""
-
-    def __init__(self, folder: RunDirectory, suite: Suite, plan: _Plan) -> None:
-        self._folder = folder
-        self._suite = suite
-        self._plan = plan
-        self._protocol = _protocol(plan, suite)
-        self._rejected: list[CaseRecord] = []
-        self.hashes: list[str] = []
-        self.repairs: dict[str, tuple[str, ...]] = {}
-        scenes = [_length(spec) for spec in plan.sources]
-        known = [n for n in scenes if n is not None]
-        self.is_complete = False
-        self.total: int | None = None
-        if len(known) == len(scenes):
-            self.total = sum(known) * suite.repetitions * len(plan.planners)
-
-    def tasks(self) -> Iterator[Task]:
-        """Batches of cases that have no record yet, planner by planner."""
-        done = self._folder.records
-        for batch in _batched(self.cases(), self._suite.run.batch_size):
-            for label in self._plan.planners:
-                todo = [(i, case) for i, case in batch if (label, case.key) not in done]
-                if todo:
-                    indexes, cases = zip(*todo, strict=True)
-                    yield Task(label, indexes, cases)
-
-    def rejects(self) -> Iterator[list[CaseRecord]]:
-        """Records of the scenes rejected since the last call."""
-        done = self._folder.records
-        fresh = [r for r in self._rejected if (r.planner, r.key) not in done]
-        self._rejected.clear()
-        if fresh:
-            yield fresh
-
-    def cases(self) -> Iterator[tuple[int, Case]]:
-        """Every case of the suite with its scenario's position in it."""
-        index = 0
-        for scene in self._scenes():
-            if isinstance(scene, Rejected):
-                self._reject(index, scene)
-            else:
-                name = f"{scene.source}/{scene.id}"
-                self.hashes.append(scene.hash)
-                if scene.repairs:
-                    self.repairs[name] = scene.repairs
-                for repetition in range(self._suite.repetitions):
-                    seed = derive_seed(self._suite.seed, "case", scene.hash, repetition)
-                    yield index, Case(scene, repetition, seed, self._protocol)
-            index += 1
-        cases = len(self.hashes) * self._suite.repetitions + index - len(self.hashes)
-        self.total = cases * len(self._plan.planners)
-        self.is_complete = True
-
-    def _scenes(self) -> Iterator[Scenario | Rejected]:
-        seen: set[tuple[str, str]] = set()
-        for spec in self._plan.sources:
-            for scene in _read(spec):
-                if isinstance(scene, Rejected):
-                    yield scene
-                elif (scene.source, scene.id) in seen:
-                    reason = "a second scenario of this name; leave one of its sources out"
-                    yield Rejected(f"{scene.id}#2", scene.source, "DuplicateScenario", reason)
-                else:
-                    seen.add((scene.source, scene.id))
-                    yield scene
-
-    def _reject(self, index: int, scene: Rejected) -> None:
-        for label in self._plan.planners:
-            self._rejected.append(
-                CaseRecord(
-                    index=index,
-                    planner=label,
-                    key=content_hash(("rejected", scene.source, scene.id, self._protocol)),
-                    scenario=scene.id,
-                    source=scene.source,
-                    scenario_hash="",
-                    repetition=0,
-                    seed=0,
-                    status=Status.INVALID_SCENARIO,
-                    error=ErrorRecord(type=scene.error, message=scene.reason),
-                )
-            )
-
-
-def _length(spec: FactorySpec) -> int | None:
-    """How many scenes a source says that it has, None if it does not."""
-    try:
-        return len(spec.build())
-    except Exception:  # what is wrong with it comes to light when it is read
-        return None
-
-
-def _read(spec: FactorySpec) -> Iterator[Scenario | Rejected]:
-    """A source's scenes, admitted."""
-    try:
-        for scene in spec.build().scenarios():
-            if isinstance(scene, Rejected):
-                yield scene
-                continue
-            try:
-                admitted = admit(scene)
-            except ScenarioError as error:
-                yield Rejected(scene.id, scene.source, type(error).__name__, str(error))
-            else:
-                yield admitted
-    except RoadworthyError:
-        raise
-    except Exception as error:  # a source is a plugin and may raise anything
-        raise PluginError(
-            f"{spec.where}: source {spec.entry.name!r} stopped with {traceback.format_exc()}",
-            hint="Finished cases are kept.",
-        ) from error
-
-
-def _batched(cases: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(cases)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
-
-
-def _finish(folder: RunDirectory, manifest: Manifest, reading: _Reading) -> Run:
+def _finish(folder: RunDirectory, manifest: Manifest, reading: Reading) -> Run:
     """Write what is derived from the records of a complete run."""
     complete = msgspec.structs.replace(
         manifest,

@@ -31,7 +31,16 @@ from roadworthy.errors import RunError, RunStopped
 from roadworthy.rollout import Status
 from roadworthy.score import Column
 
-__all__ = ["CaseRecord", "ErrorRecord", "Manifest", "Run", "RunDirectory", "read_run", "write_file"]
+__all__ = [
+    "CaseRecord",
+    "ErrorRecord",
+    "Manifest",
+    "Run",
+    "RunDirectory",
+    "claim",
+    "read_run",
+    "write_file",
+]
 
 FORMAT = 1
 CSV_HEAD = "planner index scenario source scenario_hash repetition seed status error steps".split()
@@ -137,23 +146,7 @@ class RunDirectory:
         self._owner = os.getpid()
 
     def __enter__(self) -> RunDirectory:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("wb")
-        except OSError as error:
-            raise RunError(
-                f"{self.path}: cannot be written: {error.strerror}",
-                hint="Choose another folder with --out.",
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            raise RunError(
-                f"{self.path}: another run is writing here",
-                hint="Wait for it, or choose another folder with --out.",
-            ) from None
-        self._lock = lock
+        self._lock = claim(self.path, "another run is writing here")
         journal = self.path / "cases.jsonl"
         records, whole = _read_journal(journal)
         if journal.exists() and whole < journal.stat().st_size:
@@ -216,6 +209,34 @@ class RunDirectory:
             )
             self.records = {(r.planner, r.key): r for r in kept}
         return dropped
+
+
+def claim(folder: Path, busy: str) -> io.IOBase:
+    """Make a folder one's own for as long as the file returned is open, or this process lives.
+
+    Args:
+        folder: made if it is not there.
+        busy: what to say if another holds it.
+
+    Raises:
+        RunError: another holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("wb")
+    except OSError as error:
+        raise RunError(
+            f"{folder}: cannot be written: {error.strerror}",
+            hint="Choose another folder with --out.",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise RunError(
+            f"{folder}: {busy}", hint="Wait for it, or choose another folder with --out."
+        ) from None
+    return lock
 
 
 def read_run(path: Path) -> Run:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from roadworthy import runner
+from roadworthy import resolved
+from roadworthy.errors import PluginError
 from roadworthy.isolation.process import Confinement
 from roadworthy.isolation.sandbox import carve
 from roadworthy.rollout import Status
@@ -152,13 +153,13 @@ def test_an_isolated_planner_cannot_cheat_and_its_honest_part_drives(scene_of_cr
 def test_half_of_the_means_leave_what_is_documented(
     scene_of_crime: Path, monkeypatch: pytest.MonkeyPatch, use: tuple[str], residue: set[str]
 ) -> None:
-    whole = runner._confinement
+    whole = resolved._confinement
 
     def half(suite: Suite, hidden: tuple[Path, ...]) -> Confinement:
         full = whole(suite, hidden)
         return Confinement(full.cpu_s, full.memory_gb, full.file_mb, full.hidden, use)
 
-    monkeypatch.setattr(runner, "_confinement", half)
+    monkeypatch.setattr(resolved, "_confinement", half)
     planner = f"{scene_of_crime}/cheat.py:Cheat"
     run = drive(scene_of_crime, isolated(planner, folder=scene_of_crime))
     found = means(run, "cheat")
@@ -220,7 +221,7 @@ def test_faults_stay_with_their_cases(tmp_path: Path) -> None:
 
 def test_mistakes_are_found_before_the_run_starts(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import nothing_of_this_name\n")
-    with pytest.raises(runner.PluginError, match="nothing_of_this_name"):
+    with pytest.raises(PluginError, match="nothing_of_this_name"):
         run_suite(isolated(f"{tmp_path}/mine.py:Mine"), tmp_path / "run")
 
 

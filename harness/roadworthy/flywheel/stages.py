@@ -13,7 +13,6 @@ again; one that differs is made anew.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import shutil
 import traceback
@@ -28,7 +27,7 @@ import msgspec
 from roadworthy.errors import PluginError, RoadworthyError, RunError
 from roadworthy.provenance import file_hash
 from roadworthy.scenario import content_hash
-from roadworthy.store import write_file
+from roadworthy.store import claim, write_file
 
 __all__ = ["Stage", "StageEvent", "Stages"]
 
@@ -92,23 +91,7 @@ class Stages:
         self._known: dict[str, Stage] = {}
 
     def __enter__(self) -> Stages:
-        try:
-            (self.root / "stages").mkdir(parents=True, exist_ok=True)
-            lock = (self.root / ".lock").open("wb")
-        except OSError as error:
-            raise RunError(
-                f"{self.root}: cannot be written: {error.strerror}",
-                hint="Choose another folder with --out.",
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            raise RunError(
-                f"{self.root}: another flywheel is turning here",
-                hint="Wait for it, or choose another folder with --out.",
-            ) from None
-        self._lock = lock
+        self._lock = claim(self.root, "another flywheel is turning here")
         return self
 
     def __exit__(
@@ -155,6 +138,7 @@ class Stages:
             return known
         self._progress(StageEvent(path.name, "started", label))
         try:
+            path.parent.mkdir(exist_ok=True)
             if not resumable and path.exists():
                 shutil.rmtree(path)
             (path / MANIFEST).unlink(missing_ok=True)

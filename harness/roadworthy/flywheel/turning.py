@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from roadworthy.errors import PluginError, RunError, SuiteError
+from roadworthy.errors import PluginError, RunError
 from roadworthy.failures import find_failures
 from roadworthy.flywheel.config import Arm, Flywheel, Rule
 from roadworthy.flywheel.scenes import (
@@ -33,7 +33,8 @@ from roadworthy.gate import BASELINE, RuleVerdict, gate
 from roadworthy.mining import MANIFEST as MINED
 from roadworthy.mining import mine
 from roadworthy.options import describe_options
-from roadworthy.plugins import FactorySpec, registry
+from roadworthy.plugins import FactorySpec
+from roadworthy.resolved import find_source, spec_of
 from roadworthy.runner import run_suite
 from roadworthy.scenario import Scenario
 from roadworthy.seeding import derive_seed
@@ -222,11 +223,7 @@ class Wheel:
     # What is named
 
     def _spec(self, kind: str, config: PluginConfig) -> FactorySpec:
-        try:
-            entry = registry().resolve(kind, config.name, base=self.flywheel.home)
-        except PluginError as error:
-            raise PluginError(f"{config.where}: {error.message}", hint=error.hint) from error
-        return FactorySpec(kind, entry.spec, config.options, config.where)
+        return spec_of(kind, config, self.flywheel.home)
 
     def _described(self, spec: FactorySpec) -> dict[str, Any]:
         """What a stage's inputs say of a plugin: no path of this machine in it."""
@@ -245,20 +242,11 @@ class Wheel:
         """The sources of a set, with paths found; optional ones that are not there left out."""
         found = []
         for config in self.flywheel.sources[name]:
-            path = config.options.get("path")
-            if isinstance(path, str):
-                places = [*([self._data / path] if self._data else []), self.flywheel.home / path]
-                there = next((place for place in places if place.exists()), None)
-                hint = "Name the folder that holds it with --data DIR or ROADWORTHY_DATA."
-                if there is None and config.optional:
-                    self._notices.append(f"{name}: {config.label} is left out, {path!r} is not "
-                                         f"there. {hint}")  # fmt: skip
-                    continue
-                if there is None:
-                    raise SuiteError(f"{config.where}.path = {path!r}: not found", hint=hint)
-                options = config.options | {"path": str(there.resolve())}
-                config = msgspec.structs.replace(config, options=options)
-            found.append(self._spec("sources", config))
+            source = find_source(config, self._data, self.flywheel.home)
+            if isinstance(source, str):
+                self._notices.append(f"{name}: {source}")
+            else:
+                found.append(source)
         return tuple(found)
 
     # Sets

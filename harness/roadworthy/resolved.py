@@ -1,0 +1,240 @@
+"""A suite with every name resolved, every factory tried, and every path found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from roadworthy.errors import RoadworthyError, SuiteError
+from roadworthy.executors import Confined, Setup
+from roadworthy.isolation import host as isolation
+from roadworthy.isolation.process import Confinement
+from roadworthy.plugins import FactorySpec, registry
+from roadworthy.provenance import named_files, path_hash
+from roadworthy.scenario import content_hash
+from roadworthy.suite import PluginConfig, Suite
+
+__all__ = ["ResolvedSuite", "file_hashes", "find_source", "resolve_suite", "spec_of"]
+
+
+@dataclass(frozen=True)
+class ResolvedSuite:
+    """What a suite names, ready to be made.
+
+    Attributes:
+        suite: as parsed.
+        sources: how to make each source that is there; paths are absolute.
+        simulator, metrics, planners: how to make them; planners by label.
+        specs: by name, what each metric says of itself.
+        described: by label, what identifies each planner, and whether it is privileged.
+        isolated: by label, how the kernel confines each isolated planner.
+        notices: what was left out or cannot be had here, in a sentence each.
+        data: where relative source paths were looked up first.
+        hidden: what no isolated planner may read.
+    """
+
+    suite: Suite
+    sources: tuple[FactorySpec, ...]
+    simulator: FactorySpec
+    metrics: tuple[FactorySpec, ...]
+    planners: dict[str, FactorySpec]
+    specs: dict[str, dict[str, Any]]
+    described: dict[str, dict[str, Any]]
+    isolated: dict[str, dict[str, Any]]
+    notices: tuple[str, ...]
+    data: Path | None
+    hidden: tuple[Path, ...]
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The simulator's name and options, as recorded."""
+        return {"simulator": self.simulator.entry.name, **self.suite.simulator.options}
+
+    def config_hash(self) -> str:
+        """Hash of everything that can change a score."""
+        sources = [(s.spec, dict(s.options)) for s in self.sources]
+        for _, options in sources:
+            if "path" in options:
+                options["path"] = Path(options["path"]).name
+        return content_hash(
+            (
+                self.suite.seed,
+                self.suite.repetitions,
+                sources,
+                self.protocol,
+                list(self.described.items()),
+                [(name, spec["version"]) for name, spec in self.specs.items()],
+            )
+        )
+
+    def setup(self, rollouts: Path | None) -> Setup:
+        """What a worker needs; replays are kept in `rollouts`, if anywhere."""
+        run = self.suite.run
+        return Setup(
+            simulator=self.simulator,
+            metrics=self.metrics,
+            planners=self.planners,
+            plan_time_limit_s=run.plan_time_limit_s,
+            memory_limit_gb=run.memory_limit_gb,
+            rollouts=rollouts,
+            confined={
+                label: Confined(
+                    _confinement(self.suite, self.hidden), self.described[label]["privileged"]
+                )
+                for label in self.isolated
+            },
+            resources={config.label: config.resources for config in self.suite.planners},
+        )
+
+
+def resolve_suite(suite: Suite, data: Path | None, out: Path) -> ResolvedSuite:
+    """Resolve names and try every factory but the sources' once, so that mistakes surface before
+    any work.
+
+    Args:
+        suite: as parsed.
+        data: where relative source paths are looked up first.
+        out: the run directory, hidden from isolated planners.
+
+    Raises:
+        SuiteError, PluginError: naming file and field of what cannot be had.
+    """
+    if not suite.planners:
+        raise SuiteError(
+            f"{suite.path}: no planner is named",
+            hint="Add [[planners]] with a name, or give --planner.",
+        )
+    home = Path(suite.path).parent
+    notices: list[str] = []
+    sources = []
+    for config in suite.sources:
+        source = find_source(config, data, home)
+        if isinstance(source, str):
+            notices.append(source)
+        else:
+            sources.append(source)
+    hidden = (out.resolve(), *_hidden(suite, sources, data))
+    simulator = spec_of("simulators", suite.simulator, home)
+    metrics = tuple(spec_of("metrics", config, home) for config in suite.metrics)
+    planners = {c.label: spec_of("planners", c, home) for c in suite.planners}
+    simulator.build()
+    specs = {}
+    for config, factory in zip(suite.metrics, metrics, strict=True):
+        spec = factory.build().spec
+        if spec.name in specs:
+            raise SuiteError(f"{config.where}: a second metric is called {spec.name!r}")
+        specs[spec.name] = msgspec.to_builtins(spec)
+    described: dict[str, dict[str, Any]] = {}
+    isolated: dict[str, dict[str, Any]] = {}
+    for config in suite.planners:
+        factory = planners[config.label]
+        if config.isolation == "process":
+            confinement = _confinement(suite, hidden)
+            privileged, content, isolated[config.label] = isolation.describe(
+                factory, confinement, suite.run.plan_time_limit_s
+            )
+            notices += _lacking(config.label, isolated[config.label])
+        else:
+            privileged = bool(getattr(factory.build(), "needs_log", False))
+            content = factory.entry.content_hash
+        described[config.label] = {
+            "name": factory.entry.name,
+            "options": config.options,
+            "distribution": factory.entry.distribution,
+            "version": factory.entry.version,
+            "content_hash": content,
+            "files": file_hashes(config),
+            "privileged": privileged,
+        }
+    return ResolvedSuite(
+        suite=suite,
+        sources=tuple(sources),
+        simulator=simulator,
+        metrics=metrics,
+        planners=planners,
+        specs=specs,
+        described=described,
+        isolated=isolated,
+        notices=tuple(notices),
+        data=data,
+        hidden=hidden,
+    )
+
+
+def spec_of(kind: str, config: PluginConfig, home: Path) -> FactorySpec:
+    """How to make what a file names.
+
+    Args:
+        kind: one of `roadworthy.plugins.KINDS`.
+        config: the plugin as the file names it.
+        home: the file's folder; addresses such as `./mine.py:Mine` are relative to it.
+
+    Raises:
+        PluginError: naming file and field, if there is no such plugin.
+    """
+    try:
+        entry = registry().resolve(kind, config.name, base=home)
+    except RoadworthyError as error:
+        raise type(error)(f"{config.where}: {error.message}", hint=error.hint) from error
+    return FactorySpec(kind, entry.spec, config.options, config.where)
+
+
+def find_source(config: PluginConfig, data: Path | None, home: Path) -> FactorySpec | str:
+    """How to make a source, with its `path`, if it has one, made absolute; or why an optional one
+    is left out.
+
+    Args:
+        config: the source as the file names it.
+        data: where a relative path is looked up first.
+        home: where it is looked up next: the file's folder.
+
+    Raises:
+        SuiteError: its path is at neither place.
+        PluginError: there is no such source.
+    """
+    path = config.options.get("path")
+    if not isinstance(path, str):
+        return spec_of("sources", config, home)
+    tried = [base / path for base in ([data] if data else []) + [home]]
+    for candidate in tried:
+        if candidate.exists():
+            options = config.options | {"path": str(candidate.resolve())}
+            return spec_of("sources", msgspec.structs.replace(config, options=options), home)
+    places = " and ".join(str(p) for p in tried)
+    hint = "Name the folder that holds it with --data DIR or ROADWORTHY_DATA."
+    if config.optional:
+        return f"{config.label}: left out, {path!r} is not there. {hint}"
+    raise SuiteError(f"{config.where}.path = {path!r}: not found at {places}", hint=hint)
+
+
+def file_hashes(config: PluginConfig) -> dict[str, str]:
+    """Hashes of the files that a plugin's options name, such as checkpoints, by their text.
+
+    Raises:
+        SuiteError: one of them cannot be read.
+    """
+    try:
+        return {text: path_hash(path) for text, path in named_files(config.options).items()}
+    except OSError as error:
+        raise SuiteError(f"{config.where}: {error.filename}: {error.strerror}") from error
+
+
+def _hidden(suite: Suite, sources: Iterable[FactorySpec], data: Path | None) -> tuple[Path, ...]:
+    """What no isolated planner may read: logs, and the suite with its seeds."""
+    paths = [Path(suite.path), *([data] if data else [])]
+    paths += [Path(p) for s in sources if isinstance(p := s.options.get("path"), str)]
+    return tuple(path.resolve() for path in paths if path.exists())
+
+
+def _confinement(suite: Suite, hidden: tuple[Path, ...]) -> Confinement:
+    run = suite.run
+    return Confinement(run.cpu_limit_s, run.memory_limit_gb, run.file_limit_mb, hidden)
+
+
+def _lacking(planner: str, found: dict[str, Any]) -> list[str]:
+    """What the kernel would not do for an isolated planner, in a sentence each."""
+    return [f"{planner}: isolated without {what}: {why}" for what, why in found["missing"].items()]
