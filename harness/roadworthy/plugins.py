@@ -23,7 +23,7 @@ import pluggy
 
 from roadworthy import hookspecs
 from roadworthy.errors import PluginError, RoadworthyError, did_you_mean
-from roadworthy.localfile import kebab, load_file, local_hash, split_path_spec
+from roadworthy.localfile import kebab, load_file, loaded_files, local_hash, split_path_spec
 
 __all__ = [
     "KINDS",
@@ -166,6 +166,32 @@ class Entry:
         self.load()
         return local_hash(local[0])
 
+    @property
+    def code_hash(self) -> str:
+        """Hash of the code that makes it: of its module or file, and of every module that those
+        import of packages which offer plugins. The core counts by its version alone.
+
+        Raises:
+            PluginError: if a file of it cannot be loaded or read.
+        """
+        from roadworthy.codehash import code_hash
+
+        if isinstance(self.target, str):
+            local = split_path_spec(self.target)
+            module = self.target.partition(":")[0]
+        else:
+            local, module = None, self.target.__module__
+        packages = {*registry().packages, module.partition(".")[0]} - {"roadworthy"}
+        try:
+            if local is None:
+                return code_hash([module], packages)
+            self.load()
+            folder = local[0].resolve().parent
+            files = {str(f.relative_to(folder)): f for f in loaded_files(local[0])}
+            return code_hash([], packages, files)
+        except (OSError, SyntaxError) as error:
+            raise PluginError(f"{self.singular} {self.name!r}: its code: {error}") from error
+
 
 @dataclass(frozen=True)
 class FactorySpec:
@@ -255,6 +281,7 @@ class Registry:
         broken: entry points that were not, with tracebacks.
         entries: what they offer, duplicates included, sorted by kind and name.
         warnings: sentences about plugins that work but are probably not as meant.
+        packages: top-level packages of the entry points that were loaded.
         hooks: calls `roadworthy_case_end` and `roadworthy_report_sections`.
     """
 
@@ -262,6 +289,7 @@ class Registry:
         self._manager = pluggy.PluginManager(hookspecs.GROUP)
         self._manager.add_hookspecs(hookspecs)
         plugins: dict[str, Plugin] = {}
+        packages: set[str] = set()
         broken: list[BrokenPlugin] = []
         entries: list[Entry] = []
         complaints: list[str] = []
@@ -278,9 +306,11 @@ class Registry:
                 broken.append(BrokenPlugin(plugin.name, plugin.distribution, plugin.version, text))
                 continue
             plugins[key] = plugin
+            packages.add(point.module.partition(".")[0])
             entries += offered
             complaints += _complaints(self._manager, module, plugin)
         self.plugins = tuple(plugins.values())
+        self.packages = frozenset(packages)
         self.broken = tuple(broken)
         self.entries = tuple(sorted(entries, key=lambda e: (KINDS.index(e.kind), e.name)))
         self.warnings = tuple(complaints + _duplicates(self.entries))

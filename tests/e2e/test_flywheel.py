@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flywheel_sets import search, wheel_file, write_set, write_sets
+from flywheel_sets import PLUGIN, search, wheel_file, write_set, write_sets
 from roadworthy.errors import PluginError, RoadworthyError, RunError, SuiteError
 from roadworthy.exit_codes import ExitCode
 from roadworthy.flywheel import (
@@ -187,6 +187,41 @@ def test_the_same_command_keeps_everything(turned: Path) -> None:
     run_flywheel(load_flywheel(turned.parent / "wheel.toml"), turned, progress=events.append)
     assert {e.state for e in events} == {"kept"}
     assert made(turned) == before
+
+
+def test_a_changed_plugin_has_its_stages_made_again(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "patience"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "other.py").write_text("")
+    (package / "steps.py").write_text("STEP = 0.2\n")
+    (package / "trainer.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(PLUGIN.parent)!r})\nfrom headway import Search\n"
+        "class Patient(Search):\n    def __init__(self) -> None:\n"
+        "        from .steps import STEP\n        super().__init__('haste', STEP)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    changes = {"pretrain": {"trainer": "patience.trainer:Patient"}, "arms": []}
+    flywheel = load_flywheel(wheel_file(tmp_path / "w.toml", sets, metrics=["success"], **changes))
+
+    def turn() -> dict[str, set[str]]:
+        for module in [m for m in sys.modules if m.startswith(("patience", "headway"))]:
+            del sys.modules[module]
+        events: list[StageEvent] = []
+        run_flywheel(flywheel, tmp_path / "out", progress=events.append)
+        kinds: dict[str, set[str]] = {"made": set(), "kept": set()}
+        for event in events:
+            kinds.get(event.state, set()).add(event.stage.partition("-")[0])
+        return kinds
+
+    first = turn()
+    assert not first["kept"]
+    (package / "other.py").write_text("# nothing that the trainer uses\n")
+    assert not turn()["made"]
+    (package / "steps.py").write_text("STEP = 0.4\n")
+    assert turn() == {"made": {"train", "drive"}, "kept": {"scenes"}}
 
 
 @pytest.mark.parametrize("leaking", ["train", "mining", "validation"])

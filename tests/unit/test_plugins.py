@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+from roadworthy.codehash import code_hash
 from roadworthy.errors import PluginError
 from roadworthy.localfile import kebab, split_path_spec
 from roadworthy.options import check_options, describe_options
@@ -213,6 +214,60 @@ def test_the_hash_of_a_file_follows_it_and_its_siblings(tmp_path: Path) -> None:
     file.write_text(PLANNER + "\n# changed\n")
     assert len({first, second, entry.content_hash}) == 3
     assert registry().find("planners", "idm").content_hash == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        ("kit/__init__.py", True),
+        ("kit/made/__init__.py", True),
+        ("kit/made/table.csv", True),
+        ("kit/made/model/weights.bin", True),
+        ("kit/made/later.py", True),  # imported in a function
+        ("kit/beside.py", True),
+        ("kit/__pycache__/beside.pyc", False),
+        ("kit/unused.py", False),
+        ("kit/data/unused.csv", True),  # whatever is no code may be read
+        ("kit/apart/__init__.py", False),
+        ("kit/apart/table.csv", False),
+        ("other_kit/part.py", True),  # of another plugin
+        ("library/part.py", False),  # of no plugin: its version would have to tell
+    ],
+)
+def test_the_hash_of_code_follows_what_a_factory_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, counts: bool
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    files = {
+        "kit/__init__.py": "",
+        "kit/made/__init__.py": "from ..beside import thing\nimport other_kit.part\nimport numpy\n"
+        "from library import part\n\ndef make():\n    from kit.made import later\n",
+        "kit/made/later.py": "",
+        "kit/beside.py": "thing = 1\n",
+        "other_kit/__init__.py": "",
+        "other_kit/part.py": "from kit import made\n",  # round in a circle
+        "library/__init__.py": "",
+        "kit/apart/__init__.py": "",
+    }
+    for name, text in ({file: ""} | files).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    before = code_hash(["kit.made"], {"kit", "other_kit"})
+    with (tmp_path / file).open("a") as changed:
+        changed.write("# changed\n")
+    assert (code_hash(["kit.made"], {"kit", "other_kit"}) != before) is counts
+
+
+def test_bundled_and_local_factories_have_a_hash_of_its_code(tmp_path: Path) -> None:
+    found = {(e.kind, e.name): e.code_hash for e in registry().entries
+             if e.kind in ("planners", "trainers")}  # fmt: skip
+    assert found["planners", "idm"] != found["planners", "pdm-closed"]
+    nothing = code_hash([], ())
+    assert nothing not in found.values()
+    (tmp_path / "mine.py").write_text("from roadworthy_planners.idm import IDM\n")
+    mine = registry().resolve("planners", f"{tmp_path}/mine.py:IDM").code_hash
+    (tmp_path / "mine.py").write_text("from roadworthy_planners.idm import IDM  # changed\n")
+    assert registry().resolve("planners", f"{tmp_path}/mine.py:IDM").code_hash != mine
 
 
 def test_bad_specs_say_what_to_write(tmp_path: Path) -> None:

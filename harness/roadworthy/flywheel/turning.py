@@ -33,7 +33,8 @@ from roadworthy.gate import BASELINE, RuleVerdict, gate
 from roadworthy.mining import MANIFEST as MINED
 from roadworthy.mining import mine
 from roadworthy.options import describe_options
-from roadworthy.plugins import FactorySpec
+from roadworthy.plugins import Entry, FactorySpec
+from roadworthy.provenance import named_files, path_hash
 from roadworthy.resolved import find_source, spec_of
 from roadworthy.runner import run_suite
 from roadworthy.scenario import Scenario
@@ -166,6 +167,7 @@ class Wheel:
         self._evaluations: list[Evaluation] = []
         self._checkpoints: dict[tuple[str, int], Path] = {}
         self._scenes: dict[Path, list[Scenario]] = {}
+        self._code: dict[Entry, str] = {}
         self._origins: dict[str, list[Origin]] = {}
         self._planner = self._spec("planners", flywheel.planner)
         self._simulator = self._spec("simulators", flywheel.simulator)
@@ -226,16 +228,25 @@ class Wheel:
         return spec_of(kind, config, self.flywheel.home)
 
     def _described(self, spec: FactorySpec) -> dict[str, Any]:
-        """What a stage's inputs say of a plugin: no path of this machine in it."""
+        """What a stage's inputs say of a plugin: its code, options and the files that those name.
+
+        Of a source's `path` it is the name alone: what lies there is too large to be read again,
+        and is taken as it was when the stage was made.
+        """
         options = dict(spec.options)
+        apart = (options.get("path"), options.get(CACHE))
+        files = [path for text, path in named_files(options).items() if text not in apart]
         if isinstance(options.get("path"), str):
             options["path"] = Path(options["path"]).name
         entry = spec.entry
+        if entry not in self._code:
+            self._code[entry] = entry.code_hash
         return {
             "name": entry.name,
             "options": options,
             "version": entry.version,
-            "hash": entry.content_hash,
+            "code": self._code[entry],
+            "files": [path_hash(path) for path in files],
         }
 
     def _located(self, name: str) -> tuple[FactorySpec, ...]:

@@ -8,11 +8,13 @@ first collides. Proposals of one moment are scored against what the log's agents
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from roadworthy.codehash import code_hash
 from roadworthy.errors import DataError
 from roadworthy.scenario import Scenario
 from roadworthy.store import write_file
@@ -59,6 +61,12 @@ def score_moment(
     return rows
 
 
+@functools.cache
+def _code() -> str:
+    """Hash of this scorer's code: what another one found is not what this one would find."""
+    return code_hash([__name__], {"roadworthy_trainers", "roadworthy_metrics"})
+
+
 class ScoreCache:
     """A folder of scores by content hash, shared by whoever needs them; files are memory-mapped.
 
@@ -77,7 +85,9 @@ class ScoreCache:
 
     def key(self, scenario: Scenario, proposals_hash: str, steps: NDArray[np.int64]) -> str:
         """Names the scores of some moments of a scenario."""
-        text = "/".join([_FORMAT, scenario.hash, proposals_hash, ",".join(map(str, steps))])
+        text = "/".join(
+            [_FORMAT, _code(), scenario.hash, proposals_hash, ",".join(map(str, steps))]
+        )
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def find(self, key: str, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
