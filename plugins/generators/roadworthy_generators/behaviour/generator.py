@@ -28,7 +28,15 @@ from roadworthy.splits import root_of
 from roadworthy.trial import drive_with
 from roadworthy.variants import check_variant
 
-from roadworthy_generators.behaviour.attacks import KINDS, PAST, Attack, Stage, needed_s, occasions
+from roadworthy_generators.behaviour.attacks import (
+    KINDS,
+    LIGHT,
+    PAST,
+    Attack,
+    Stage,
+    needed_s,
+    occasions,
+)
 from roadworthy_generators.behaviour.examples import future_of
 from roadworthy_generators.behaviour.guidance import (
     CollisionCourse,
@@ -44,6 +52,7 @@ from roadworthy_generators.behaviour.kinematics import ACTIONS, STEPS, actions_o
 from roadworthy_generators.behaviour.network import Scenes
 from roadworthy_generators.behaviour.sampling import GIVEN, rolled, sample, surprise
 from roadworthy_generators.behaviour.scene import (
+    STILL_COLUMN,
     Body,
     Tokens,
     bodies_of,
@@ -68,6 +77,7 @@ _REACH_M = 80.0
 _CELL_M = 2.0
 _STEPS_BETWEEN = 20
 _MOVES_M = 18.0
+_PRESENTS = 5
 _DISTURBED_M = 0.8
 _DISTURBED_LEVEL = 100
 _LEVELS = 1000
@@ -75,6 +85,7 @@ _UNDISTURBED_M = 0.25
 _PLACES = 4
 _GUESSES = 3
 _SHARE_ON_FOOT = 0.25
+_LIGHT_TURNS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +203,11 @@ class Behaviour:
         return ModelTraffic(self._model, scenarios, seeds)
 
     def chosen(self, drafts: Sequence[Draft], n: int) -> list[Draft]:
-        """The `n` best of drafts: fit, likely, those with a failure first, kinds in turn."""
+        """The `n` best of drafts: fit, likely, those with a failure first, kinds in turn.
+
+        Of those on foot or bicycle there are at most two of a kind, for most of those who move on
+        roads drive.
+        """
         fit = [
             d for d in drafts
             if d.variant is not None and not d.problems and d.percentile <= self._realism
@@ -204,6 +219,8 @@ class Behaviour:
             group = (not draft.solvable, draft.contact < 0)
             key = (*group, draft.attack.kind, draft.attack.agent)
             turn = turns[key] = turns.get(key, -1) + 1
+            if draft.attack.kind in LIGHT and turn >= _LIGHT_TURNS:
+                continue
             ranked.append((*group, turn, len(ranked), draft))
         ranked.sort(key=lambda r: r[:-1])
         return [r[-1] for r in ranked[:n]]
@@ -236,18 +253,11 @@ class Behaviour:
 
     def _drafts(self, scenario: Scenario, seed: int) -> list[Draft]:
         rng = np.random.Generator(np.random.Philox(seed))
-        now = _present(scenario, rng)
-        parent = _cut(scenario, now)
-        drive = ego_centre(
-            drive_with(self._planner, [parent])[0].ego, scenario.vehicle.rear_axle_to_centre
-        )
-        drive[:, 2] = np.unwrap(drive[:, 2])
-        body = bodies_of(scenario, now)
-        future, known = future_of(scenario, body, now)
-        stage = Stage(scenario, now, body, future, drive, rng, self._severity)
-        attacks = occasions(stage, self._kinds, self._draws)
+        stage, attacks = self._set(scenario, rng)
         if not attacks:
             return []
+        now = stage.now
+        _, known = future_of(scenario, stage.body, now)
         batch = _Batch(stage, attacks, known.all(1), self._device)
         noise = rng.standard_normal((1 + _GUESSES, *batch.proposal.shape)).astype(np.float32)
         drawn = torch.from_numpy(noise).to(self._device)
@@ -285,6 +295,20 @@ class Behaviour:
                 solvable = solve(scene, base=steady_drive(scene)).solvable
                 drafts[k] = replace(drafts[k], solvable=solvable)
         return drafts
+
+    def _set(self, scenario: Scenario, rng: np.random.Generator) -> tuple[Stage, list[Attack]]:
+        """Of a few moments, that which has occasions for most kinds of attack, and those."""
+        presents = _presents(scenario, rng)
+        driven = drive_with(self._planner, [_cut(scenario, now) for now in presents])
+        found: list[tuple[Stage, list[Attack]]] = []
+        for now, one in zip(presents, driven, strict=True):
+            drive = ego_centre(one.ego, scenario.vehicle.rear_axle_to_centre)
+            drive[:, 2] = np.unwrap(drive[:, 2])
+            body = bodies_of(scenario, now)
+            future, _ = future_of(scenario, body, now)
+            stage = Stage(scenario, now, body, future, drive, rng, self._severity)
+            found.append((stage, occasions(stage, self._kinds, self._draws)))
+        return max(found, key=lambda one: len({(a.kind, a.agent) for a in one[1]}))
 
     def _percentile(self, kind: AgentKind, value: float) -> float:
         """The largest of the card's percentiles that the logged do not exceed, or 100."""
@@ -328,6 +352,7 @@ class _Batch:
                 )
             agent = self.agent_of(attack)
             if attack.agent >= 0:
+                rows[-1] = _about_to_move(tokens, agent)
                 proposal[i, agent] = actions_of(attack.path[:, 2], attack.path[:, 3])
             level[i, : self.bodies][_disturbed(stage, attack) & movable] = _DISTURBED_LEVEL
             level[i, agent] = int(attack.freedom * _LEVELS)
@@ -431,13 +456,15 @@ def _ego_overlaps(scenario: Scenario, now: int) -> int:
     return int(agent)
 
 
-def _present(scenario: Scenario, rng: np.random.Generator) -> int:
-    """A step from which the ego drives, of those every 2 s that leave 6 s to go; where it does at
-    none, the one with most to come."""
+def _presents(scenario: Scenario, rng: np.random.Generator) -> list[int]:
+    """Up to three steps from which the ego drives, of those every 2 s that leave 6 s to go; where
+    it does at none, the one with most to come."""
     steps = np.arange(scenario.start, scenario.steps - STEPS, _STEPS_BETWEEN)
     way = np.hypot(*(scenario.ego[steps + STEPS, :2] - scenario.ego[steps, :2]).T)
     fit = steps[way > _MOVES_M]
-    return int(fit[rng.integers(len(fit))] if len(fit) else steps[way.argmax()])
+    if not len(fit):
+        return [int(steps[way.argmax()])]
+    return [int(step) for step in rng.permutation(fit)[:_PRESENTS]]
 
 
 def _cut(scenario: Scenario, now: int) -> Scenario:
@@ -470,6 +497,13 @@ def _joined(one: Tokens, two: Tokens) -> Tokens:
             for name in Tokens.__annotations__
         }
     )  # fmt: skip
+
+
+def _about_to_move(tokens: Tokens, agent: int) -> Tokens:
+    """Someone who stood all along in the log is going to move."""
+    features = tokens.features.copy()
+    features[agent, STILL_COLUMN] = 0.0
+    return replace(tokens, features=features)
 
 
 def _disturbed(stage: Stage, attack: Attack) -> NDArray[np.bool_]:

@@ -29,6 +29,7 @@ __all__ = [
     "MAX_TOKENS",
     "POLYLINES",
     "POLYLINE_FEATURES",
+    "STILL_COLUMN",
     "Body",
     "Tokens",
     "bodies_of",
@@ -47,6 +48,8 @@ HISTORY_STEPS = (3, 6, 9, 12, 15)
 FEATURES = 3 * len(HISTORY_STEPS) + 11
 KIND_COLUMN = 3 * len(HISTORY_STEPS) + 5
 """Where in the features four columns say what kind of agent it is."""
+STILL_COLUMN = FEATURES - 1
+"""Where in the features one column says who never moves."""
 POLYLINE_FEATURES = 25
 
 _PIECE_M = 20.0
