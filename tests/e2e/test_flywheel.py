@@ -27,11 +27,11 @@ from roadworthy.flywheel import (
     run_flywheel,
 )
 from roadworthy.flywheel.config import Rule
+from roadworthy.flywheel.judging import judge_round
 from roadworthy.flywheel.report import write_flywheel_report
 from roadworthy.flywheel.scenes import cut_parts, read_store
-from roadworthy.flywheel.turning import judge_round
 from roadworthy.rollout import Status
-from roadworthy.scenario import Scenario
+from roadworthy.scenario import Scenario, content_hash
 from roadworthy.scenario_store import ScenarioStore
 from roadworthy.splits import LeakError, root_of
 from roadworthy.store import read_run
@@ -367,6 +367,39 @@ def test_two_flywheels_do_not_turn_in_one_folder(turned: Path) -> None:
     flywheel = load_flywheel(turned.parent / "wheel.toml")
     with pytest.raises(RunError, match="another flywheel is turning here"):
         run_flywheel(flywheel, turned, progress=again)
+
+
+def test_each_round_mines_the_next_part(sets: Path, tmp_path: Path) -> None:
+    arm = {"name": "whole", "trainer": search(step=1.0), "data": ["mined"], "rounds": 3,
+           "gated": False}  # fmt: skip
+    out = tmp_path / "out"
+    file = wheel_file(tmp_path / "w.toml", sets, arms=[arm], mining={"parts": 2})
+    results = run_flywheel(load_flywheel(file), out)
+    assert [r.accepted for r in results.rounds] == [True, True, True]
+    mined: list[set[str]] = []  # of each part, whatever any round mined of it
+    for part in (out / "stages").glob("part-*"):
+        logs = {root_of(s) for s in read_store(part)}
+        mined.append({root_of(s) for p in (out / "stages").glob("mined-*") for s in read_store(p)}
+                     & logs)  # fmt: skip
+    assert len(mined) == 2
+    assert all(mined)
+    assert not mined[0] & mined[1]
+    steps = [json.loads((out / "stages" / r.trained / "stage.json").read_bytes())["inputs"]
+             for r in results.rounds]  # fmt: skip
+    parts = [_part_of(out, step["data"]["mined"][0]) for step in steps]
+    assert parts == [0, 1, 0]  # and begins again
+
+
+def _part_of(out: Path, digest: str) -> int:
+    """Which part of the mining set a mined set comes from."""
+    stages = {}
+    for path in (out / "stages").glob("*/stage.json"):
+        record = json.loads(path.read_bytes())
+        stages[content_hash(record["outputs"])] = record
+    while "index" not in stages[digest]["inputs"]:
+        inputs = stages[digest]["inputs"]
+        digest = inputs.get("run") or inputs["scenes"]
+    return int(stages[digest]["inputs"]["index"])
 
 
 def test_parts_are_of_whole_logs(sets: Path) -> None:

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from roadworthy.flywheel.config import Flywheel, load_flywheel, parse_flywheel
+from roadworthy.flywheel.named import Named
 from roadworthy.flywheel.results import RESULTS, Results, read_results, results_of
 from roadworthy.flywheel.stages import StageEvent, Stages
 from roadworthy.flywheel.turning import EmptyHardSet, Wheel
@@ -57,10 +57,10 @@ def run_flywheel(
         RoadworthyError: it cannot be started or go on; finished stages are kept.
     """
     with Stages(out, progress) as stages:
-        wheel = Wheel(flywheel, stages, data)
+        named = Named(flywheel, data)
         manifest = {"flywheel": msgspec.to_builtins(flywheel), "provenance": collect()}
         _write(out / MANIFEST, manifest)
-        results = results_of(flywheel, wheel.turn(), out)
+        results = results_of(flywheel, Wheel(named, stages, data).turn(), out)
         _write(out / RESULTS, results)
     return results
 
@@ -78,11 +78,7 @@ def check_flywheel(flywheel: Flywheel, data: Path | None = None) -> tuple[str, .
     Raises:
         RoadworthyError: it could not be turned; says where and why.
     """
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        Stages(Path(scratch), lambda event: None) as stages,
-    ):
-        return Wheel(flywheel, stages, data).notices
+    return tuple(Named(flywheel, data).notices)
 
 
 def _write(path: Path, value: object) -> None:

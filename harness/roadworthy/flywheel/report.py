@@ -15,8 +15,9 @@ from markupsafe import Markup, escape
 from roadworthy.compare import CaseRef, Comparison, compare
 from roadworthy.errors import RunError
 from roadworthy.flywheel.curves import draw_lines, read_curves
+from roadworthy.flywheel.evaluating import RUN
 from roadworthy.flywheel.results import Cell, DataEquivalence, Results, read_results
-from roadworthy.flywheel.turning import BASE, RUN
+from roadworthy.flywheel.turning import BASE
 from roadworthy.pairing import Contestant
 from roadworthy.replay import load_map, load_replay, replay_path
 from roadworthy.report import write_report

@@ -16,7 +16,9 @@ from roadworthy.casetable import ColumnKey, column_name, columns_of, tabulate
 from roadworthy.errors import RunError, SuiteError, did_you_mean
 from roadworthy.flywheel.config import Flywheel
 from roadworthy.flywheel.equivalence import equivalence
-from roadworthy.flywheel.turning import BASE, RUN, Evaluation, Round, Turned, of_group
+from roadworthy.flywheel.evaluating import RUN, Evaluation
+from roadworthy.flywheel.judging import Round, of_group
+from roadworthy.flywheel.turning import BASE, Turned
 from roadworthy.rollout import Status
 from roadworthy.stats.crossed import Crossed, Spread, crossed
 from roadworthy.store import Run, read_run

@@ -6,125 +6,39 @@ is in its inputs, so that equal flywheels make equal bytes, killed and started a
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from roadworthy.errors import PluginError, RunError
+from roadworthy.errors import RunError
 from roadworthy.failures import find_failures
-from roadworthy.flywheel.config import Arm, Flywheel, Rule
-from roadworthy.flywheel.scenes import (
-    SCENES,
-    cases_of,
-    cut_parts,
-    drive_scenes,
-    mix,
-    read_store,
-    refused_of,
-    store_sources,
-    write_store,
-)
+from roadworthy.flywheel.config import Arm, Flywheel
+from roadworthy.flywheel.evaluating import RUN, Evaluation, drive
+from roadworthy.flywheel.judging import Round, judge_round
+from roadworthy.flywheel.named import Named
+from roadworthy.flywheel.scenes import SCENES, cut_parts, drive_scenes, write_store
+from roadworthy.flywheel.sets import Sets
 from roadworthy.flywheel.stages import Stage, Stages
-from roadworthy.gate import BASELINE, RuleVerdict, gate
+from roadworthy.flywheel.training import Lesson, Trained, train
+from roadworthy.gate import RuleVerdict
 from roadworthy.mining import MANIFEST as MINED
 from roadworthy.mining import mine
-from roadworthy.options import describe_options
-from roadworthy.plugins import Entry, FactorySpec
-from roadworthy.provenance import named_files, path_hash
-from roadworthy.resolved import find_source, spec_of
-from roadworthy.runner import run_suite
+from roadworthy.plugins import FactorySpec
 from roadworthy.scenario import Scenario
 from roadworthy.seeding import derive_seed
-from roadworthy.splits import Origin, origin_of, require_disjoint
-from roadworthy.store import Run, read_run, write_file
-from roadworthy.suite import PluginConfig, Suite
+from roadworthy.store import read_run
 from roadworthy.variants import generate_set
 
-__all__ = [
-    "BASE",
-    "CHECKPOINT",
-    "EmptyHardSet",
-    "Evaluation",
-    "Round",
-    "Trained",
-    "Turned",
-    "Wheel",
-    "of_group",
-]
+__all__ = ["BASE", "EmptyHardSet", "Turned", "Wheel"]
 
 BASE = "base"
 """Label of the planner before post-training."""
-CHECKPOINT = "checkpoint"
-"""Option of the planner that names what a trainer made, and the folder in which it makes it."""
-CACHE = "cache"
-"""Option of a trainer that names a folder to keep what it computes of scenes, and that folder."""
-RUN = "run"
-TRAINED = "trained.json"
+_PLANNER = "planner"
+"""Label of whoever drives to be mined or judged: arms with equal planners then share the run."""
 
 
 class EmptyHardSet(RunError):
     """The planner failed at nothing that it could be trained on."""
-
-
-class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one round.
-
-    Attributes:
-        arm, seed, number: which; numbers from 1.
-        options: the trainer's, after all smaller steps.
-        scenes: set -> how many scenes of it were trained on.
-        accepted: whether the planner was kept.
-        verdicts: of the rules; none where the arm is not gated.
-        note: in words, where there is something to say.
-        trained: stage of the trained planner, "" if none was trained.
-    """
-
-    arm: str
-    seed: int
-    number: int
-    options: dict[str, Any] = {}
-    scenes: dict[str, int] = {}
-    accepted: bool
-    verdicts: tuple[RuleVerdict, ...] = ()
-    note: str = ""
-    trained: str = ""
-
-
-class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """One run on a set that is evaluated on.
-
-    Attributes:
-        arm: label of the planner; `base` before post-training, `base-4x` on four times the data.
-        seed: of its training.
-        set: name of the set.
-        open_loop: whether by the second simulator.
-        stage: folder of the stage.
-    """
-
-    arm: str
-    seed: int
-    set: str
-    open_loop: bool = False
-    stage: str
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained planner: its stage, its checkpoint, and how many scenes of each set it was
-    trained on."""
-
-    stage: Stage
-    path: Path
-    scenes: dict[str, int]
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """For the planner's factory."""
-        return {CHECKPOINT: str(self.path)}
 
 
 @dataclass(frozen=True)
@@ -147,59 +61,35 @@ class Turned:
 
 
 class Wheel:
-    """A flywheel with every name resolved.
+    """A flywheel, ready to be turned: every name is resolved, and every set read.
 
     Args:
-        flywheel: what to do.
+        named: the plugins that its file names.
         stages: where.
-        data: where relative source paths are looked up first.
+        data: where what was mined finds its data.
 
     Raises:
-        SuiteError, PluginError: something that it names cannot be made.
+        LeakError: sets are related that must not be.
+        RoadworthyError: a set cannot be read.
     """
 
-    def __init__(self, flywheel: Flywheel, stages: Stages, data: Path | None = None) -> None:
-        self.flywheel = flywheel
+    def __init__(self, named: Named, stages: Stages, data: Path | None = None) -> None:
+        self.flywheel: Flywheel = named.flywheel
+        self._named = named
         self._stages = stages
         self._data = data
-        self._notices: list[str] = []
+        self._sets = Sets(named, stages)
         self._rounds: list[Round] = []
         self._evaluations: list[Evaluation] = []
         self._checkpoints: dict[tuple[str, int], Path] = {}
-        self._scenes: dict[Path, list[Scenario]] = {}
-        self._code: dict[Entry, str] = {}
-        self._origins: dict[str, list[Origin]] = {}
-        self._planner = self._spec("planners", flywheel.planner)
-        self._simulator = self._spec("simulators", flywheel.simulator)
-        self._simulator.build()
-        for metric in (*flywheel.metrics, *flywheel.open_loop_metrics):
-            self._spec("metrics", metric).build()
-        if flywheel.open_loop is not None:
-            self._spec("simulators", flywheel.open_loop).build()
-        for config in (flywheel.pretrain.trainer, *(arm.trainer for arm in flywheel.arms)):
-            self._spec("trainers", config).build()
-        if flywheel.generation is not None:
-            self._spec("generators", flywheel.generation.generator).build()
-        self._sources = {name: self._located(name) for name in flywheel.sources}
-        for specs in self._sources.values():
-            for spec in specs:
-                spec.build()
-        self._sets: dict[str, Stage] = {}
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What was left out so far, in a sentence each."""
-        return tuple(self._notices)
 
     def turn(self) -> Turned:
         """Do everything.
 
         Raises:
-            LeakError: sets are related that must not be.
             EmptyHardSet: nothing to mine in a first round.
             RoadworthyError: a stage cannot be made; those before it are kept.
         """
-        self._read_sets()
         for seed in self.flywheel.seeds:
             base = self._pretrain(seed, self._multiples[0])
             self._finish(BASE, seed, base)
@@ -207,250 +97,76 @@ class Wheel:
                 self._finish(f"{BASE}-{multiple}x", seed, self._pretrain(seed, multiple))
             for arm in self.flywheel.arms:
                 self._finish(arm.name, seed, self._post_train(arm, seed, base))
+        rare = self.flywheel.rare
+        scenes = {name: self._sets.read(stage) for name, stage in self._sets.stages.items()}
         return Turned(
             rounds=tuple(self._rounds),
             evaluations=tuple(self._evaluations),
             scenes={
-                name: (len(scenes), sum(self.flywheel.rare in s.tags for s in scenes))
-                for name, scenes in ((n, self._read(stage)) for n, stage in self._sets.items())
+                n: (len(some), sum(rare in s.tags for s in some)) for n, some in scenes.items()
             },
             checkpoints=dict(self._checkpoints),
-            notices=self.notices,
+            notices=(*self._named.notices, *self._sets.notices),
         )
 
     @property
     def _multiples(self) -> tuple[int, ...]:
         return (1,) if self.flywheel.scaling is None else self.flywheel.scaling.multiples
 
-    # What is named
-
-    def _spec(self, kind: str, config: PluginConfig) -> FactorySpec:
-        return spec_of(kind, config, self.flywheel.home)
-
-    def _described(self, spec: FactorySpec) -> dict[str, Any]:
-        """What a stage's inputs say of a plugin: its code, options and the files that those name.
-
-        Of a source's `path` it is the name alone: what lies there is too large to be read again,
-        and is taken as it was when the stage was made.
-        """
-        options = dict(spec.options)
-        apart = (options.get("path"), options.get(CACHE))
-        files = [path for text, path in named_files(options).items() if text not in apart]
-        if isinstance(options.get("path"), str):
-            options["path"] = Path(options["path"]).name
-        entry = spec.entry
-        if entry not in self._code:
-            self._code[entry] = entry.code_hash
-        return {
-            "name": entry.name,
-            "options": options,
-            "version": entry.version,
-            "code": self._code[entry],
-            "files": [path_hash(path) for path in files],
-        }
-
-    def _located(self, name: str) -> tuple[FactorySpec, ...]:
-        """The sources of a set, with paths found; optional ones that are not there left out."""
-        found = []
-        for config in self.flywheel.sources[name]:
-            source = find_source(config, self._data, self.flywheel.home)
-            if isinstance(source, str):
-                self._notices.append(f"{name}: {source}")
-            else:
-                found.append(source)
-        return tuple(found)
-
-    # Sets
-
-    def _read_sets(self) -> None:
-        for name, specs in self._sources.items():
-            if not specs:
-                continue
-            inputs = {"set": name, "sources": [self._described(spec) for spec in specs]}
-            work = functools.partial(store_sources, specs, name)
-            self._sets[name] = self._stages.make("scenes", inputs, work, name)
-            refused = refused_of(self._sets[name].path)
-            if refused:
-                self._notices.append(
-                    f"{name}: {len(refused)} scenes were refused, the first: {refused[0]}"
-                )
-        self._origins = {
-            name: [origin_of(scene) for scene in self._read(stage)]
-            for name, stage in self._sets.items()
-        }
-        if self.flywheel.related == "leave-out":
-            self._leave_out_related()
-        names = list(self._origins)
-        for i, first in enumerate(names):
-            for second in names[i + 1 :]:
-                require_disjoint(self._origins[first], self._origins[second], first, second)
-
-    def _leave_out_related(self) -> None:
-        """Drop scenes that are related to a set which matters more: those that are evaluated on,
-        then validation, mining, training."""
-        last = ("validation", "mining", "train")
-        order = [name for name in self._sets if name not in last] + list(last)
-        taken: set[str] = set()
-        before: list[str] = []
-        for name in order:
-            stage, origins = self._sets[name], self._origins[name]
-            good = [i for i, origin in enumerate(origins) if not origin.keys & taken]
-            if len(good) < len(origins):
-                self._notices.append(
-                    f"{name}: {len(origins) - len(good)} of {len(origins)} scenes are left out, "
-                    "related to a set that is evaluated or chosen on."
-                )
-                if not good:
-                    raise RunError(
-                        f"set {name!r}: every scene is related to another set",
-                        hint="Take scenes of other logs and maps.",
-                    )
-                scenes = self._read(stage)
-                self._sets[name] = self._stages.make(
-                    "apart",
-                    {"scenes": stage.digest, "from": before},
-                    functools.partial(_write_some, [scenes[i] for i in good], name),
-                    name,
-                )
-                self._origins[name] = origins = [origins[i] for i in good]
-            taken.update(*(origin.keys for origin in origins))
-            before.append(self._sets[name].digest)
-
-    def _read(self, stage: Stage) -> list[Scenario]:
-        """The scenes of a stage; those of the named sets are kept in memory."""
-        known = self._scenes.get(stage.path)
-        if known is not None:
-            return known
-        scenes = read_store(stage.path)
-        if any(stage.path == one.path for one in self._sets.values()):
-            self._scenes[stage.path] = scenes
+    def _scenes_of(self, name: str, multiple: int = 1) -> list[Scenario]:
+        """The scenes of a named set; of `train` as many as a multiple of the least."""
+        scenes = self._sets.read(self._sets.stages[name])
+        if name == "train":
+            return scenes[: max(1, len(scenes) * multiple // self._multiples[-1])]
         return scenes
-
-    @property
-    def _evaluated(self) -> list[str]:
-        """Sets that nothing may be trained on."""
-        return [name for name in self._sets if name not in ("train", "mining")]
-
-    def _train_prefix(self, multiple: int) -> list[Scenario]:
-        scenes = self._read(self._sets["train"])
-        return scenes[: max(1, len(scenes) * multiple // self._multiples[-1])]
 
     # Training
 
+    def _train(self, lesson: Lesson, planner: Trained | None) -> Trained:
+        return train(lesson, planner, self._named, self._sets, self._stages)
+
     def _pretrain(self, seed: int, multiple: int) -> Trained:
         pretrain = self.flywheel.pretrain
-        scenes = {"train": self._train_prefix(multiple), "mining": self._read(self._sets["mining"])}
-        digests = {name: [self._sets[name].digest, len(scenes[name])] for name in pretrain.data}
+        sets = {name: self._scenes_of(name, multiple) for name in pretrain.data}
         times = f" on {multiple}x the data" if multiple > 1 else ""
-        return self._train(
-            self._spec("trainers", pretrain.trainer),
-            None,
-            {name: scenes[name] for name in pretrain.data},
-            digests,
-            pretrain.data,
-            derive_seed(seed, "pretrain"),
-            f"seed {seed}, pre-training{times}",
+        lesson = Lesson(
+            trainer=self._named.spec("trainers", pretrain.trainer),
+            sets=sets,
+            digests={
+                name: [self._sets.stages[name].digest, len(scenes)] for name, scenes in sets.items()
+            },
+            shares=pretrain.data,
+            seed=derive_seed(seed, "pretrain"),
+            label=f"seed {seed}, pre-training{times}",
         )
-
-    def _train(
-        self,
-        trainer: FactorySpec,
-        planner: Trained | None,
-        sets: Mapping[str, Sequence[Scenario]],
-        digests: Mapping[str, Any],
-        shares: Mapping[str, float],
-        seed: int,
-        label: str,
-    ) -> Trained:
-        inputs = {
-            "trainer": self._described(trainer),
-            "planner": self._described(self._planner),
-            "checkpoint": planner.stage.digest if planner else "",
-            "data": dict(digests),
-            "shares": dict(shares),
-            "seed": seed,
-        }
-
-        def work(out: Path) -> list[Path]:
-            scenes, counts = mix(sets, shares, seed)
-            ours = [origin_of(scene) for scene in scenes]
-            for name in self._evaluated:
-                require_disjoint(ours, self._origins[name], "what is trained on", name)
-            protocol = {"simulator": self._simulator.entry.name, **self._simulator.options}
-            (out / CHECKPOINT).mkdir(parents=True)
-            made = (
-                self._with_cache(trainer)
-                .build()
-                .train(
-                    self._build(planner), cases_of(scenes, seed, protocol), out / CHECKPOINT, seed
-                )
-            )
-            return _checkpoint_files(trainer, out, made, counts)
-
-        stage = self._stages.make("train", inputs, work, label)
-        made = msgspec.json.decode((stage.path / TRAINED).read_bytes(), type=_Made)
-        return Trained(stage, stage.path / made.checkpoint, made.scenes)
-
-    def _with_cache(self, trainer: FactorySpec) -> FactorySpec:
-        """A trainer that can keep what it computes of a scene (option `cache`) shares it with all
-        trainings of this folder; as it is found by content, it changes nothing that is trained."""
-        if CACHE in trainer.options or CACHE not in describe_options(trainer.entry.load()):
-            return trainer
-        options = {**trainer.options, CACHE: str((self._stages.root / CACHE).resolve())}
-        return FactorySpec(trainer.kind, trainer.spec, options, trainer.where)
-
-    def _build(self, planner: Trained | None) -> Any:
-        """The planner object; None where it takes a checkpoint, and there is none yet."""
-        if planner is not None:
-            return self._with(planner).build()
-        wants = describe_options(self._planner.entry.load()).get(CHECKPOINT, "= none")
-        if CHECKPOINT not in self._planner.options and "=" not in wants:
-            return None
-        return self._planner.build()
-
-    def _with(self, planner: Trained) -> FactorySpec:
-        spec = self._planner
-        return FactorySpec(spec.kind, spec.spec, {**spec.options, **planner.options}, spec.where)
-
-    # Rounds
+        return self._train(lesson, None)
 
     def _post_train(self, arm: Arm, seed: int, base: Trained) -> Trained:
         planner, rejected = base, 0
         for number in range(1, arm.rounds + 1):
             label = f"seed {seed}, {arm.name}, round {number}"
-            options = dict(arm.trainer.options)
-            for option, factor in arm.smaller.items():
-                value = options[option] * factor**rejected
-                options[option] = (
-                    max(1, round(value))
-                    if isinstance(options[option], int)
-                    else float(f"{value:.12g}")
-                )
-            trainer = FactorySpec(
-                "trainers", self._spec("trainers", arm.trainer).spec, options, arm.trainer.where
-            )
+            trainer = self._trainer_of(arm, rejected)
             try:
                 sets, digests = self._data_of(arm, seed, number, planner, label)
             except EmptyHardSet as empty:
                 if number == 1:
                     raise
+                note = f"The arm ends here. {empty.message}"
                 self._rounds.append(
-                    Round(arm=arm.name, seed=seed, number=number, accepted=False,
-                          note=f"The arm ends here. {empty.message}")
-                )  # fmt: skip
+                    Round(arm=arm.name, seed=seed, number=number, accepted=False, note=note)
+                )
                 break
-            after = self._train(
-                trainer, planner, sets, digests, arm.data,
-                derive_seed(seed, "post-train", arm.name, number), label,
-            )  # fmt: skip
-            verdicts = self._judge(arm, seed, planner, after, label)
+            of_round = derive_seed(seed, "post-train", arm.name, number)
+            lesson = Lesson(trainer, sets, digests, arm.data, of_round, label)
+            after = self._train(lesson, planner)
+            verdicts = self._judge(arm, planner, after, label)
             accepted = all(v.passed for v in verdicts)
             self._rounds.append(
                 Round(
                     arm=arm.name,
                     seed=seed,
                     number=number,
-                    options=options,
+                    options=dict(trainer.options),
                     scenes=after.scenes,
                     accepted=accepted,
                     verdicts=verdicts,
@@ -464,17 +180,29 @@ class Wheel:
                 rejected += 1
         return planner
 
+    def _trainer_of(self, arm: Arm, rejected: int) -> FactorySpec:
+        """An arm's trainer, its steps smaller by so many rejected rounds."""
+        options = dict(arm.trainer.options)
+        for option, factor in arm.smaller.items():
+            value = options[option] * factor**rejected
+            whole = isinstance(options[option], int)
+            options[option] = max(1, round(value)) if whole else float(f"{value:.12g}")
+        spec = self._named.spec("trainers", arm.trainer)
+        return FactorySpec(spec.kind, spec.spec, options, spec.where)
+
     def _judge(
-        self, arm: Arm, seed: int, before: Trained, after: Trained, label: str
+        self, arm: Arm, before: Trained, after: Trained, label: str
     ) -> tuple[RuleVerdict, ...]:
         if not arm.gated:
             return ()
-        old = self._drive(before, "validation", "planner", label)
-        new = self._drive(after, "validation", "planner", label)
-        return judge_round(
-            read_run(new.path / RUN), read_run(old.path / RUN), self.flywheel.accept,
-            self.flywheel.rare,
-        )  # fmt: skip
+        validation = self._sets.stages["validation"]
+        old, new = (
+            read_run(self._drive(one, validation, _PLANNER, f"{label}, validation").path / RUN)
+            for one in (before, after)
+        )
+        return judge_round(new, old, self.flywheel.accept, self.flywheel.rare)
+
+    # What a round is trained on
 
     def _data_of(
         self, arm: Arm, seed: int, number: int, planner: Trained, label: str
@@ -484,9 +212,8 @@ class Wheel:
         digests: dict[str, Any] = {}
         for name in arm.data:
             if name in ("train", "mining"):
-                stage = self._sets[name]
-                scenes = self._train_prefix(1) if name == "train" else self._read(stage)
-                digests[name] = [stage.digest, len(scenes), arm.without]
+                scenes = self._scenes_of(name)
+                digests[name] = [self._sets.stages[name].digest, len(scenes), arm.without]
                 sets[name] = [s for s in scenes if not arm.without or arm.without not in s.tags]
                 continue
             stage = self._mined(planner, number, label, arm.without)
@@ -495,24 +222,13 @@ class Wheel:
             if name.startswith("driven"):
                 stage = self._driven(stage, planner, derive_seed(seed, "drive", number), label)
             digests[name] = [stage.digest, arm.without]
-            sets[name] = self._read(stage)
+            sets[name] = self._sets.read(stage)
         return sets, digests
 
     def _mined(self, planner: Trained, number: int, label: str, without: str) -> Stage:
         config = self.flywheel.mining
-        whole = self._sets["mining"]
-        part = whole
-        if config.parts > 1:
-            index = (number - 1) % config.parts
-            part = self._stages.make(
-                "part",
-                {"scenes": whole.digest, "parts": config.parts, "index": index},
-                lambda out: write_store(
-                    out, cut_parts(self._read(whole), config.parts)[index], "mining"
-                ),
-                label,
-            )
-        driven = self._drive_stage(planner, part, "planner", label, config.repetitions)
+        part = self._part(number, label)
+        driven = self._drive(planner, part, _PLANNER, label, repetitions=config.repetitions)
 
         def work(out: Path) -> list[Path]:
             run = driven.path / RUN
@@ -532,7 +248,7 @@ class Wheel:
             return mined
 
         def keep(out: Path) -> list[Path]:
-            kept = [scene for scene in self._read(mined) if without not in scene.tags]
+            kept = [scene for scene in self._sets.read(mined) if without not in scene.tags]
             if not kept:
                 raise EmptyHardSet(
                     f"without {without!r} nothing that was mined is left",
@@ -542,14 +258,29 @@ class Wheel:
 
         return self._stages.make("kept", {"mined": mined.digest, "without": without}, keep, label)
 
+    def _part(self, number: int, label: str) -> Stage:
+        """What a round mines: the next part of the set, beginning again after the last."""
+        whole, parts = self._sets.stages["mining"], self.flywheel.mining.parts
+        if parts == 1:
+            return whole
+        index = (number - 1) % parts
+        return self._stages.make(
+            "part",
+            {"scenes": whole.digest, "parts": parts, "index": index},
+            lambda out: write_store(
+                out, cut_parts(self._sets.read(whole), parts)[index], "mining"
+            ),
+            label,
+        )  # fmt: skip
+
     def _varied(self, mined: Stage, seed: int, label: str) -> Stage:
         generation = self.flywheel.generation
         assert generation is not None, "checked when the file was read"
-        generator = self._spec("generators", generation.generator)
+        generator = self._named.spec("generators", generation.generator)
 
         def work(out: Path) -> list[Path]:
             generate_set(
-                self._read(mined),
+                self._sets.read(mined),
                 generator.build(),
                 generator.entry.name,
                 generation.variants,
@@ -562,7 +293,7 @@ class Wheel:
 
         inputs = {
             "mined": mined.digest,
-            "generator": self._described(generator),
+            "generator": self._named.described(generator),
             "variants": generation.variants,
             "reaction_s": generation.reaction_s,
             "seed": seed,
@@ -570,178 +301,44 @@ class Wheel:
         return self._stages.make("varied", inputs, work, label)
 
     def _driven(self, scenes: Stage, planner: Trained, seed: int, label: str) -> Stage:
+        simulator = self._named.simulator
         inputs = {
             "scenes": scenes.digest,
-            "planner": self._described(self._planner),
+            "planner": self._named.described(self._named.planner),
             "checkpoint": planner.stage.digest,
-            "simulator": self._described(self._simulator),
+            "simulator": self._named.described(simulator),
             "seed": seed,
         }
         return self._stages.make(
             "driven",
             inputs,
             lambda out: drive_scenes(
-                self._read(scenes), self._with(planner), self._simulator, seed, out,
-                time_limit_s=self.flywheel.run.plan_time_limit_s,
+                self._sets.read(scenes), self._named.with_checkpoint(planner.path), simulator,
+                seed, out, time_limit_s=self.flywheel.run.plan_time_limit_s,
             ),
             label,
         )  # fmt: skip
 
     # Evaluation
 
+    def _drive(self, planner: Trained, scenes: Stage, called: str, label: str, **how: Any) -> Stage:
+        return drive(planner, scenes, self._named, self._stages, called=called, label=label, **how)
+
     def _finish(self, arm: str, seed: int, planner: Trained) -> None:
         """Evaluate a finished planner on every set that is not trained or chosen on."""
         self._checkpoints[arm, seed] = planner.path
-        keep = seed == self.flywheel.seeds[0] and not arm.startswith(f"{BASE}-")
-        label = f"seed {seed}, {arm}"
-        for name in self._evaluated:
+        save = seed == self.flywheel.seeds[0] and not arm.startswith(f"{BASE}-")
+        for name in self._sets.evaluated:
             if name == "validation":
                 continue
-            stage = self._drive(planner, name, arm, label, save=keep)
+            label = f"seed {seed}, {arm}, {name}"
+            scenes = self._sets.stages[name]
+            stage = self._drive(planner, scenes, arm, label, save=save)
             self._evaluations.append(
                 Evaluation(arm=arm, seed=seed, set=name, stage=stage.path.name)
             )
             if name == "test" and self.flywheel.open_loop is not None:
-                stage = self._drive(planner, name, arm, label, open_loop=True)
+                stage = self._drive(planner, scenes, arm, label, open_loop=True)
                 self._evaluations.append(
                     Evaluation(arm=arm, seed=seed, set=name, open_loop=True, stage=stage.path.name)
                 )
-
-    def _drive(
-        self,
-        planner: Trained,
-        name: str,
-        planner_label: str,
-        label: str,
-        *,
-        save: bool = False,
-        open_loop: bool = False,
-    ) -> Stage:
-        return self._drive_stage(
-            planner, self._sets[name], planner_label, f"{label}, {name}", 1, save, open_loop
-        )
-
-    def _drive_stage(
-        self,
-        planner: Trained,
-        scenes: Stage,
-        planner_label: str,
-        label: str,
-        repetitions: int = 1,
-        save: bool = False,
-        open_loop: bool = False,
-    ) -> Stage:
-        wheel = self.flywheel
-        simulator = wheel.open_loop if open_loop and wheel.open_loop else wheel.simulator
-        metrics = (open_loop and wheel.open_loop_metrics) or wheel.metrics
-        options = {**wheel.planner.options, **planner.options}
-        suite = Suite(
-            name=f"{wheel.name}-{planner_label}",
-            seed=0,
-            repetitions=repetitions,
-            sources=(
-                PluginConfig(
-                    name="store",
-                    label="store",
-                    options={"path": str((scenes.path / SCENES).resolve())},
-                    where=f"{wheel.path}: stage {scenes.path.name}",
-                ),
-            ),
-            simulator=simulator,
-            planners=(
-                msgspec.structs.replace(wheel.planner, label=planner_label, options=options),
-            ),
-            metrics=metrics,
-            run=msgspec.structs.replace(wheel.run, save_rollouts=save),
-            path=wheel.path,
-        )
-
-        def work(out: Path) -> list[Path]:
-            run = run_suite(suite, out / RUN)
-            return [run.path / "scores.csv", run.path / "summary.json"]
-
-        inputs = {
-            "scenes": scenes.digest,
-            "planner": self._described(self._planner),
-            "checkpoint": planner.stage.digest,
-            "label": planner_label,
-            "simulator": self._described(self._spec("simulators", simulator)),
-            "metrics": [self._described(self._spec("metrics", m)) for m in metrics],
-            "repetitions": repetitions,
-            "rollouts": save,
-        }
-        return self._stages.make("drive", inputs, work, label, resumable=True)
-
-
-def judge_round(new: Run, old: Run, rules: Sequence[Rule], rare: str) -> tuple[RuleVerdict, ...]:
-    """Whether a planner may take the place of the one before.
-
-    Args:
-        new, old: runs of both on the validation set.
-        rules: what must hold.
-        rare: tag of rare scenes.
-    """
-    found: list[RuleVerdict] = []
-    for rule in rules:
-        relative = rule.margin is not None or rule.improvement is not None
-        asked = msgspec.structs.replace(rule, against=BASELINE if relative else "")
-        mine, theirs = of_group(new, rule.group, rare), of_group(old, rule.group, rare)
-        if not mine.records:
-            found.append(
-                RuleVerdict(
-                    rule=f"{rule.group} scenes: {rule.metric}",
-                    planner=next(iter(new.manifest.planners)),
-                    passed=False,
-                    judged=False,
-                    reason=f"The validation set has no {rule.group} scene.",
-                )
-            )
-            continue
-        verdict = gate(mine, [asked], theirs)
-        for one in verdict.rules:
-            words = f"{rule.group} scenes: {one.rule}"
-            found.append(msgspec.structs.replace(one, rule=words))
-    return tuple(found)
-
-
-def of_group(run: Run, group: str, rare: str) -> Run:
-    """A run with the records of one group of scenes alone: `rare`, `common`, `all`, or those that
-    have a tag."""
-    if group == "all":
-        return run
-    if group in ("rare", "common"):
-        kept = tuple(r for r in run.records if (rare in r.tags) == (group == "rare"))
-    else:
-        kept = tuple(r for r in run.records if group in r.tags)
-    return msgspec.structs.replace(run, records=kept)
-
-
-def _write_some(scenes: Sequence[Scenario], split: str, out: Path) -> list[Path]:
-    return write_store(out, scenes, split)
-
-
-class _Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What `trained.json` holds."""
-
-    checkpoint: str
-    scenes: dict[str, int]
-
-
-def _checkpoint_files(
-    trainer: FactorySpec, out: Path, made: object, counts: dict[str, int]
-) -> list[Path]:
-    """The files of a checkpoint, and `trained.json`, which says where it lies."""
-    path = Path(made) if isinstance(made, (str, Path)) else None
-    if path is None or not path.exists() or not path.resolve().is_relative_to(out.resolve()):
-        raise PluginError(
-            f"{trainer.where}: trainer {trainer.entry.name!r} returned {made!r}",
-            hint=f"Return the path of what was written, in the folder given ({out / CHECKPOINT}).",
-        )
-    place = str(path.resolve().relative_to(out.resolve()))
-    write_file(out / TRAINED, msgspec.json.encode(_Made(checkpoint=place, scenes=counts)))
-    files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]
-    files = [f for f in files if "tfevents" not in f.name]  # TensorBoard's hold times
-    if not files:
-        raise PluginError(f"{trainer.where}: trainer {trainer.entry.name!r} wrote nothing")
-    return [out / place if path.is_file() else out / f.resolve().relative_to(out.resolve())
-            for f in files] + [out / TRAINED]  # fmt: skip
