@@ -159,7 +159,7 @@ def figures_behaviour(session: nox.Session) -> None:
         chosen = [part for option in options for part in ("-o", option)]
         session.run("roadworthy", "scenarios", "convert", "towns", *chosen, "--out", str(store))
     module = "roadworthy_generators.behaviour.figures"
-    out = ("--out", "reports/behaviour", "--draws", "12", "--dial-scenes", "22")
+    out = ("--out", "reports/behaviour", "--dial-scenes", "22")
     session.run("python", "-m", module, str(store), *out, *session.posargs)
 
 

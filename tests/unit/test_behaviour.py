@@ -233,6 +233,18 @@ def test_kinds_of_attack_take_turns_and_variants_of_a_scene_differ_in_kind() -> 
     assert sum(kinds) >= 3 * len(kinds)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_model_on_a_gpu_draws_what_it_draws_on_a_cpu() -> None:
+    parent = parents()[0]
+    here, there = (Behaviour(draws=6, device=d).drafts(parent, 3) for d in ("cpu", "cuda"))
+    assert [d.attack.kind for d in here] == [d.attack.kind for d in there]
+    for one, other in zip(here, there, strict=True):
+        assert one.variant is not None
+        assert other.variant is not None
+        gap = one.variant.agents.state - other.variant.agents.state
+        assert np.abs(gap[one.variant.agents.valid]).max() < 0.2
+
+
 def test_severity_decides_in_how_many_the_planner_fails() -> None:
     fails = []
     for severity in (0.0, 1.0):
