@@ -15,9 +15,10 @@ $\Delta s(t)$ and its path wanders by $d(s)$, both uniform cubic B-splines whose
 normal and correlated (0.75 from one to the next, 1 s and 10 m apart), and zero at the present, so
 that planners begin where PDM-Closed did.
 
-Where neither is an example, the driver's own drive stays the log if it harms nobody; else the
-evasive drive that `roadworthy.solvability` finds is. A scene in which nothing is found is
-"unsolvable".
+Where neither is an example, the draft is dropped, and the town's next one is driven. But rare
+scenes that PDM-Closed does not survive are worth keeping: there the log is the evasive drive that
+`roadworthy.solvability` finds, if that is an example. A rare scene that nobody survives, neither
+the driver nor any manoeuvre, is "unsolvable"; its log is the driver's.
 """
 
 from __future__ import annotations
@@ -41,12 +42,10 @@ from roadworthy_sources.towns.people import MEMORY, Draw
 from roadworthy_sources.towns.scenes import ego_states, fit, touched
 from roadworthy_sources.towns.town import Town
 
-__all__ = ["EXPERTS", "log_expert"]
+__all__ = ["log_expert"]
 
 Array = NDArray[np.float64]
 
-EXPERTS = ("pdm-closed", "driver", "evasion")
-"""Who may have driven the logged ego; the tag is `expert:NAME`."""
 REPLAN_HZ = 2.0
 """Plans per second of PDM-Closed as it is, whose survival is told."""
 CAREFUL_HZ = 1.0
@@ -94,8 +93,8 @@ def log_expert(
 
     Returns:
         Per draft the scenario with the expert's log, tagged with what is known of its solvability;
-        None where PDM-Closed survives but nobody's drive is an example: someone touches another,
-        or the ego stalls, or brakes harder than the occasion calls for.
+        None where nobody's drive is an example: someone touches another, or the ego runs a red
+        light, stalls, or brakes harder than the occasion calls for.
     """
     if not drafts:
         return []
@@ -108,18 +107,15 @@ def log_expert(
     again = [logged or draft for logged, draft in zip(out, drafts, strict=True)]
     plain, survived = _drive(again, REPLAN_HZ)
     for row, draft in enumerate(drafts):
-        logged, tags = out[row], draft.tags
-        if logged is None and not survived[row]:
-            out[row] = _evaded(draft, harmed[row])
-            continue
-        expert = "pdm-closed"
-        if logged is None:
+        logged = out[row]
+        if logged is None and survived[row]:
             logged = _driven(town, draft, plain, row, draws[row])
-        if logged is None and not harmed[row]:
-            logged, expert = draft, "driver"
         verdict = "pdm-closed:survives" if survived[row] else "pdm-closed:fails"
-        words = ("solvable", verdict, f"expert:{expert}")
-        out[row] = None if logged is None else replace(logged, tags=(*tags, *words))
+        if logged is not None:
+            words = ("solvable", verdict, "expert:pdm-closed")
+            out[row] = replace(logged, tags=(*draft.tags, *words))
+        elif "rare" in draft.tags and not survived[row]:
+            out[row] = _evaded(town, draft, harmed[row])
     return out
 
 
@@ -152,10 +148,15 @@ def _driven(
     for share in _HANDS:
         ego = _with_drive(draft, _unsteady(drive, hand, share))
         logged = replace(draft, ego=ego, agents=agents)
-        good = fit(town, ego, "rare" if "rare" in draft.tags else "common")
-        if good and not touched(logged) and not _runs_red(logged):
+        if _is_example(town, logged):
             return logged
     return None
+
+
+def _is_example(town: Town, logged: Scenario) -> bool:
+    """Whether one may learn from a log."""
+    gentle = fit(town, logged.ego, "rare" if "rare" in logged.tags else "common")
+    return gentle and not touched(logged) and not _runs_red(logged)
 
 
 def _runs_red(scenario: Scenario) -> bool:
@@ -263,17 +264,18 @@ def _unsteady(drive: Array, hand: tuple[float, float, Array, Array], share: floa
     return np.column_stack([x, y, turn + exact.angle(np.ones_like(slope), slope)])
 
 
-def _evaded(draft: Scenario, harmed: bool) -> Scenario:
-    """A draft that PDM-Closed does not survive, with the log and the word of whoever does."""
+def _evaded(town: Town, draft: Scenario, harmed: bool) -> Scenario | None:
+    """A draft that PDM-Closed does not survive, with the drive that does; None where that is no
+    example."""
     certificate = solve(draft, base=steady_drive(draft))
-    ego, expert = draft.ego, "driver"
-    if not harmed and not certificate.solvable:
-        certificate = solve(draft)
-    elif harmed and certificate.weakest is not None:
-        ego, expert = _with_drive(draft, _poses_of(certificate)), "evasion"
-    verdict = "solvable" if certificate.solvable else "unsolvable"
-    words = (verdict, "pdm-closed:fails", f"evasion:{certificate.label}", f"expert:{expert}")
-    return replace(draft, ego=ego, tags=(*draft.tags, *words))
+    words = ("pdm-closed:fails", f"evasion:{certificate.label}")
+    if certificate.weakest is None:
+        tags = (*draft.tags, "unsolvable", *words, "expert:none")
+        return replace(draft, tags=tags) if harmed else None
+    ego = _with_drive(draft, _poses_of(certificate))
+    tags = (*draft.tags, "solvable", *words, "expert:evasion")
+    logged = replace(draft, ego=ego, tags=tags)
+    return logged if _is_example(town, logged) else None
 
 
 def _poses_of(certificate: Certificate) -> Array:

@@ -49,12 +49,13 @@ class Towns:
     town in common.
 
     Everyone drives by IDM and MOBIL and minds the right of way, with tempers and errors of their
-    own; the ego is driven by PDM-Closed with an unsteady hand (see `expert`).
+    own; the ego is driven by PDM-Closed with an unsteady hand (see `expert`), or, in rare scenes
+    that PDM-Closed does not survive, by a manoeuvre that does.
 
     Tags are "towns", "common" or "rare", the rare kind, what the ego meets (see `features`),
     `log:TOWN-N`, `split:NAME`, "solvable" or "unsolvable", "pdm-closed:survives" or
-    "pdm-closed:fails" (then `evasion:` with the weakest manoeuvre that suffices), and `expert:`
-    with who drove the logged ego.
+    "pdm-closed:fails", `expert:` with who drove the logged ego, and `evasion:` with the weakest
+    manoeuvre that suffices where that is not PDM-Closed.
 
     Args:
         seed: any non-negative number.
