@@ -16,7 +16,7 @@ import itertools
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from roadworthy.plugins import Entry, FactorySpec, Registry, registry
 from roadworthy.scenario import Rejected, Scenario
 from roadworthy.suite import PluginConfig, load_suite
 
-__all__ = ["LeftOut", "find_sources", "read_numbered", "read_scenes"]
+__all__ = ["LeftOut", "find_sources", "read_numbered", "read_scenes", "scenes_named"]
 
 _DEEPEST = 12
 _PART = 20
@@ -106,6 +106,19 @@ def read_scenes(spec: FactorySpec) -> Iterator[Scenario | Rejected]:
     except Exception as error:  # a source is a plugin and may raise anything
         name = Path(str(spec.options.get("path", spec.entry.name))).name
         yield _rejected(name, spec.entry.name, error)
+
+
+def scenes_named(subjects: Sequence[str], data: Path | None) -> Iterator[Scenario]:
+    """The admitted scenes of sources, suites, stores, files and folders; refused ones are left
+    out.
+
+    Raises:
+        RoadworthyError: nothing of that name.
+    """
+    for subject in subjects:
+        for spec in find_sources(subject, {}, data):
+            if not isinstance(spec, LeftOut):
+                yield from (s for s in read_scenes(spec) if isinstance(s, Scenario))
 
 
 def read_numbered(spec: FactorySpec, workers: int) -> Iterator[Scenario | Rejected]:

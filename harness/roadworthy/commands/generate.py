@@ -56,8 +56,9 @@ def command(
     """
     from roadworthy.commands._output import print_json, print_table
     from roadworthy.plugins import FactorySpec, registry
+    from roadworthy.recognition import scenes_named
     from roadworthy.review import parse_options
-    from roadworthy.variants import explained, generate_set, scenes_named, unsolvable_folder
+    from roadworthy.variants import explained, generate_set, unsolvable_folder
 
     if explain:
         for subject in subjects:

@@ -43,7 +43,7 @@ def command(
     from roadworthy.commands._output import print_json, print_table
     from roadworthy.failures import Reason
     from roadworthy.mining import mine
-    from roadworthy.variants import scenes_named
+    from roadworthy.recognition import scenes_named
 
     found = mine(
         run,

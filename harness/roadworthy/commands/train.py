@@ -46,9 +46,9 @@ def command(
     TRAINER is a registered name (`roadworthy plugins list`), module:Class, or ./file.py:Class.
     """
     from roadworthy.plugins import FactorySpec, registry
+    from roadworthy.recognition import scenes_named
     from roadworthy.review import parse_options
     from roadworthy.splits import require_disjoint
-    from roadworthy.variants import scenes_named
 
     sets = {}
     for text in subjects:

@@ -17,8 +17,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from roadworthy.errors import DataError
+from roadworthy.recognition import scenes_named
 from roadworthy.scenario import DT, AgentKind, RoadMap, Scenario, StateIndex
-from roadworthy.variants import scenes_named
 from roadworthy.vehicle import EgoIndex
 
 from roadworthy_sources.reading.widths import half_width

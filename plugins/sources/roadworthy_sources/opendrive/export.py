@@ -18,8 +18,8 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 from roadworthy.errors import DataError
+from roadworthy.recognition import scenes_named
 from roadworthy.scenario import DT, AgentKind, RoadMap, Scenario, StateIndex
-from roadworthy.variants import scenes_named
 from roadworthy.vehicle import EgoIndex
 
 from roadworthy_sources.reading.widths import half_width

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import torch
+from roadworthy.recognition import scenes_named
 from roadworthy.seeding import derive_seed
-from roadworthy.variants import scenes_named
 
 from roadworthy_generators.behaviour.figures.measure import dial, measure
 from roadworthy_generators.behaviour.figures.prediction import prediction

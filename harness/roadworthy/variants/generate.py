@@ -1,0 +1,241 @@
+"""A set of variants: made, checked, certified, and stored with the proof."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from roadworthy.admission import admit
+from roadworthy.errors import DataError, PluginError, ScenarioError
+from roadworthy.protocols import Generator
+from roadworthy.scenario import Scenario
+from roadworthy.scenario_store import StoreWriter
+from roadworthy.seeding import generator as random_numbers
+from roadworthy.solvability import (
+    REACTION_S,
+    Certificate,
+    recheck,
+    solve,
+    steady_drive,
+    write_certificates,
+)
+from roadworthy.splits import require_disjoint
+from roadworthy.store import write_file
+from roadworthy.trial import drive_with
+from roadworthy.variants.checks import check_variant
+
+__all__ = [
+    "MANIFEST",
+    "SPLIT",
+    "TRIALS",
+    "GeneratedSet",
+    "Trial",
+    "generate_set",
+    "unsolvable_folder",
+]
+
+MANIFEST = "generation.json"
+TRIALS = "trials.jsonl"
+SPLIT = "variants"
+"""The split that variants get in the store."""
+
+
+class GeneratedSet(msgspec.Struct, frozen=True, kw_only=True):
+    """What `generation.json` holds.
+
+    Attributes:
+        format: version of this layout.
+        generator, options: what made the variants.
+        seed: of everything.
+        reaction_s: the reaction time of the certificates.
+        parents: how many scenes were varied.
+        barren: parents of which no variant was admitted, by name.
+        unfit: parents that the generator would not vary, and why.
+        asked, made: variants asked for, and given by the generator.
+        refused: how many for which reason.
+        labels: how many by the weakest manoeuvre that suffices, `unsolvable` among them.
+        clairvoyant: how many only someone survives who acts before the hazard can be foreseen;
+            they are among the unsolvable, and tagged so.
+        reference: the planner that was tried on each variant, "" for none.
+        survived: in how many of the stored ones it met nobody; `trials.jsonl` says which.
+        stored: how many variants are in this store.
+    """
+
+    format: int = 1
+    generator: str
+    options: dict[str, object]
+    seed: int
+    reaction_s: float
+    parents: int
+    barren: tuple[str, ...]
+    unfit: dict[str, str] = {}
+    asked: int
+    made: int
+    refused: dict[str, int]
+    labels: dict[str, int]
+    clairvoyant: int = 0
+    reference: str = ""
+    survived: int = 0
+    stored: int
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """What `trials.jsonl` holds of a variant.
+
+    Attributes:
+        scenario: content hash of the scene.
+        planner: who drove it, in closed loop with reactive traffic.
+        contact: step after the present at which it met someone, -1 for never.
+    """
+
+    scenario: str
+    planner: str
+    contact: int
+
+
+def unsolvable_folder(out: Path) -> Path:
+    """Where what is not solvable is kept: beside the store, never in it."""
+    return out.with_name(f"{out.name}-unsolvable")
+
+
+def generate_set(
+    parents: Iterable[Scenario],
+    generator: Generator,
+    name: str,
+    n: int,
+    seed: int,
+    out: Path,
+    *,
+    options: Mapping[str, object] | None = None,
+    reaction_s: float = REACTION_S,
+    against: Mapping[str, Iterable[Scenario]] | None = None,
+    reference: str = "",
+) -> GeneratedSet:
+    """Vary scenes, and store what is admitted with its certificates.
+
+    Solvable variants go to `out`, others to `unsolvable_folder(out)`; each folder is a store with
+    `certificates.jsonl` and `generation.json`. The same seed gives the same bytes.
+
+    Args:
+        parents: admitted scenes.
+        generator: makes variants of one scene.
+        name: its name.
+        n: how many variants of each parent to ask for.
+        seed: each parent's random numbers come from this and its content hash.
+        out: the store to make.
+        options: the generator's, for the record.
+        reaction_s: of the certificates.
+        against: sets by name that will be evaluated on: no parent may be related to them.
+        reference: a planner that is tried on each variant, for the record.
+
+    Raises:
+        DataError: `out` is taken, there is nothing to vary, or nothing was admitted.
+        LeakError: a parent is related to a set of `against`; nothing is written.
+        PluginError: the generator raised.
+    """
+    scenes = list(parents)
+    if not scenes:
+        raise DataError("there is no scene to vary", hint="`roadworthy scenarios list` says why.")
+    for other, theirs in (against or {}).items():
+        require_disjoint(scenes, theirs, "variants", other)
+    refused: Counter[str] = Counter()
+    solvable: list[tuple[Scenario, Certificate]] = []
+    others: list[tuple[Scenario, Certificate]] = []
+    barren, made, unfit = [], 0, {}
+    for parent in scenes:
+        before = len(solvable)
+        parent_name = f"{parent.source}/{parent.id}"
+        try:
+            variants = list(_generated(generator, name, parent, n, seed))
+        except DataError as error:
+            unfit[parent_name] = str(error)
+            continue
+        for variant in variants:
+            made += 1
+            try:
+                admitted = admit(variant)
+            except ScenarioError:
+                refused["scenario"] += 1
+                continue
+            problems = check_variant(parent, admitted)
+            if problems:
+                refused.update(problems)
+                continue
+            certificate = solve(admitted, reaction_s, base=steady_drive(admitted))
+            if recheck(admitted, certificate):
+                refused["certificate"] += 1
+                continue
+            if certificate.clairvoyant:
+                admitted = replace(admitted, tags=(*admitted.tags, "clairvoyant"))
+                certificate = msgspec.structs.replace(certificate, scenario=admitted.hash)
+            (solvable if certificate.solvable else others).append((admitted, certificate))
+        if len(solvable) == before:
+            barren.append(parent_name)
+    labels = Counter(certificate.label for _, certificate in solvable + others)
+    described = GeneratedSet(
+        generator=name,
+        options=dict(options or {}),
+        seed=seed,
+        reaction_s=reaction_s,
+        parents=len(scenes),
+        barren=tuple(barren),
+        unfit=unfit,
+        asked=n * len(scenes),
+        made=made,
+        refused=dict(sorted(refused.items())),
+        labels=dict(sorted(labels.items())),
+        clairvoyant=sum(certificate.clairvoyant for _, certificate in others),
+        reference=reference,
+        stored=len(solvable),
+    )
+    if not solvable:
+        raise DataError(
+            f"{out}: no variant was admitted: {made} made, {dict(refused)} refused, "
+            f"{len(others)} unsolvable",
+            hint="Ask for more variants, or milder ones.",
+        )
+    stored = _write(out, solvable, described)
+    if others:
+        proof = msgspec.structs.replace(described, stored=len(others))
+        _write(unsolvable_folder(out), others, proof)
+    return stored
+
+
+def _generated(
+    generator: Generator, name: str, parent: Scenario, n: int, seed: int
+) -> Iterator[Scenario]:
+    rng = random_numbers(seed, "generate", name, parent.hash)
+    try:
+        yield from generator.generate(parent, n, rng)
+    except DataError:
+        raise
+    except Exception as error:  # a generator is a plugin and may raise anything
+        raise PluginError(
+            f"generator {name!r} failed on {parent.source}/{parent.id}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _write(
+    out: Path, variants: Sequence[tuple[Scenario, Certificate]], described: GeneratedSet
+) -> GeneratedSet:
+    with StoreWriter(out) as store:
+        for scene, _ in variants:
+            store.add(scene, split=SPLIT)
+    write_certificates(out, (certificate for _, certificate in variants))
+    if described.reference:
+        driven = drive_with(described.reference, [scene for scene, _ in variants])
+        trials = [
+            Trial(scenario=scene.hash, planner=described.reference, contact=drive.contact)
+            for (scene, _), drive in zip(variants, driven, strict=True)
+        ]
+        write_file(out / TRIALS, b"".join(msgspec.json.encode(t) + b"\n" for t in trials))
+        survived = sum(trial.contact < 0 for trial in trials)
+        described = msgspec.structs.replace(described, survived=survived)
+    text = msgspec.json.format(msgspec.json.encode(described), indent=2)
+    write_file(out / MANIFEST, text + b"\n")
+    return described
