@@ -262,3 +262,30 @@ def test_roads_without_geometry_or_lanes(tmp_path: Path) -> None:
     assert sum("dropped" in note for note in found[0].repairs) == 2  # type: ignore[union-attr]
     assert "no lane" in refused(written(tmp_path, whole(empty)))
     assert "no lane" in refused(written(tmp_path, whole()))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "<line/>",
+        '<arc curvature="-0.02"/>',
+        '<spiral curvStart="0.01" curvEnd="-0.03"/>',
+        '<poly3 a="0" b="0" c="0.004" d="-0.00002"/>',
+        '<paramPoly3 aU="0" bU="80" cU="0" dU="0" aV="0" bV="0" cV="12" dV="-4" '
+        'pRange="normalized"/>',
+        '<paramPoly3 aU="0" bU="1" cU="0" dU="0" aV="0" bV="0" cV="0.002" dV="0" '
+        'pRange="arcLength"/>',
+    ],
+)
+def test_lanes_lie_where_pyxodr_has_them(tmp_path: Path, shape: str) -> None:
+    network = pytest.importorskip("pyxodr.road_objects.network", reason="needs pyxodr (MIT)")
+    road = xodr_road("1", xodr_geometry(3, 2, 0.4, 80.0, shape), 80.0, xodr_two_way())
+    path = written(tmp_path, whole(road))
+    ours = read_map(path)
+    (theirs,) = network.RoadNetwork(str(path), resolution=0.5).get_roads()
+    lanes = {f"1.0.{lane.id}": lane for lane in theirs.lane_sections[0].lanes}
+    for name, line in zip(ours.lane_id, ours.lane_centreline, strict=True):
+        there = shapely.linestrings(np.asarray(lanes[name].traffic_flow_line)[:, :2])
+        here = shapely.linestrings(line[:, :2])
+        assert shapely.hausdorff_distance(there, here) < 0.06
+        np.testing.assert_allclose(here.coords[0], there.coords[0], atol=0.06)
