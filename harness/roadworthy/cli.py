@@ -22,6 +22,7 @@ import click
 from roadworthy import __version__, commands
 from roadworthy.errors import RoadworthyError, RunStopped, did_you_mean
 from roadworthy.exit_codes import ExitCode
+from roadworthy.garbage import collect_rarely
 
 __all__ = ["cli", "main"]
 
@@ -62,6 +63,7 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code; nothing a user can mend ends in a traceback."""
     args = list(sys.argv[1:] if argv is None else argv)
+    collect_rarely()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning

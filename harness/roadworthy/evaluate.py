@@ -6,6 +6,7 @@ always charged to the case that has it and no other case is lost.
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -61,6 +62,7 @@ def evaluate(
         driven = rollouts.select(good)
         scores = [metric.score(driven) for metric in metrics] if good else []
         _check_scores(scores, len(good))
+        plain = [_plain(score) for score in scores]
     except Exception as error:  # whatever failed, it is charged to one case below
         if len(cases) == 1:
             return [Judged(_blame(label, indexes[0], cases[0], error, "rollouts" in locals()))]
@@ -78,7 +80,7 @@ def evaluate(
         fault = rollouts.errors[row]
         record = failed_record(label, index, case, fault)
         if fault is None:
-            record = _scored(record, scores, place[row])
+            record = _scored(record, scores, plain, place[row])
         seconds = {"planner": float(host.seconds[row]), "total": spent}
         record = msgspec.structs.replace(record, steps=int(rollouts.length[row]), seconds=seconds)
         out.append(Judged(record, rollouts, row))
@@ -107,26 +109,33 @@ def failed_record(label: str, index: int, case: Case, fault: CaseError | None) -
     )
 
 
-def _scored(record: CaseRecord, scores: Sequence[Scores], row: int) -> CaseRecord:
+def _plain(score: Scores) -> list[dict[str, float | None]]:
+    """Per case its values by column; None where undefined."""
+    names = [column.name for column in score.spec.columns]
+    columns = (np.asarray(score.values[name], np.float64).tolist() for name in names)
+    plain = [[value if math.isfinite(value) else None for value in c] for c in columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*plain, strict=True)]
+
+
+def _scored(
+    record: CaseRecord,
+    scores: Sequence[Scores],
+    plain: Sequence[list[dict[str, float | None]]],
+    row: int,
+) -> CaseRecord:
     values: dict[str, dict[str, float | None]] = {}
     events: dict[str, list[dict[str, Any]]] = {}
     edge_unknown = NO_DRIVABLE_AREA in record.tags
-    for score in scores:
-        values[score.spec.name] = {
-            column.name: None
-            if edge_unknown and column.drivable_area
-            else _number(score.values[column.name][row])
-            for column in score.spec.columns
-        }
+    for score, rows in zip(scores, plain, strict=True):
+        values[score.spec.name] = rows[row]
+        if edge_unknown:
+            blank = {column.name: None for column in score.spec.columns if column.drivable_area}
+            values[score.spec.name] |= blank
         found = score.events[row] if score.events else []
         kept = [e for e in found if not (edge_unknown and e.get("kind") == "off_road")]
         if kept:
             events[score.spec.name] = kept
     return msgspec.structs.replace(record, values=values, events=events)
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _check_scores(scores: Sequence[Scores], rows: int) -> None:

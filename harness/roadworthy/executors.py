@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import gc
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -28,6 +29,7 @@ from roadworthy import compiled, references  # noqa: F401 (`compiled` mends numb
 from roadworthy.devices import visible_gpus
 from roadworthy.errors import RoadworthyError, RunError
 from roadworthy.evaluate import Judged, evaluate, failed_record
+from roadworthy.garbage import collect_rarely
 from roadworthy.host import PlannerHost
 from roadworthy.isolation.host import IsolatedHost
 from roadworthy.isolation.process import Confinement
@@ -41,6 +43,13 @@ from roadworthy.suite import Resources
 __all__ = ["Bench", "Confined", "Setup", "Task", "run_inline", "run_processes", "singles"]
 
 _GIB = 1 << 30
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_WORKER = dict.fromkeys(_THREADS, "1") | {
+    "MALLOC_MMAP_THRESHOLD_": str(_GIB),
+    "MALLOC_TRIM_THRESHOLD_": str(_GIB // 2),
+}
+"""Environment of a worker: one numeric thread, for workers are the parallelism; and memory that a
+batch gave back is kept for the next one, for glibc would ask the kernel for it page by page."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,7 @@ class Bench:
     def work(self, task: Task, rollouts: Path | None = None) -> list[CaseRecord]:
         """Drive and judge a batch; replays go to `rollouts`, or where the setup says."""
         host = self.host(task.planner)
+        gc.collect(1)  # what earlier cases left in cycles, perhaps with their arrays
         judged = evaluate(
             task.planner, task.indexes, task.cases, host, self.simulator, self.metrics
         )
@@ -336,6 +346,7 @@ def _serve(pipe: Any, deadline: Any, setup: Setup) -> None:
     die_with_parent()
     sys.stdin = open(os.devnull)  # noqa: SIM115 (a planner must not wait for the terminal)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    collect_rarely()
     owner = os.getpid()
 
     def watch(moment: float) -> None:
@@ -361,10 +372,9 @@ def _serve(pipe: Any, deadline: Any, setup: Setup) -> None:
 
 @contextlib.contextmanager
 def _environment(gpus: str | None) -> Iterator[None]:
-    """What workers start with: one numeric thread, for workers are the parallelism; their GPUs."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in (*names, "CUDA_VISIBLE_DEVICES")}
-    os.environ.update({name: "1" for name in names if before[name] is None})
+    """What workers start with: their GPUs, and `_WORKER`'s settings where the user has none."""
+    before = {name: os.environ.get(name) for name in (*_WORKER, "CUDA_VISIBLE_DEVICES")}
+    os.environ.update({name: value for name, value in _WORKER.items() if before[name] is None})
     if gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus
     try:

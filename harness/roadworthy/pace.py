@@ -7,7 +7,6 @@ is absent, damaged or not writable costs the estimate and nothing else.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 from roadworthy.errors import RunError
 from roadworthy.scenario import content_hash
 from roadworthy.store import CaseRecord, write_file
+from roadworthy.usercache import user_cache
 
 __all__ = ["RunPlan", "estimate", "pace_keys", "remember"]
 
@@ -99,8 +99,7 @@ def remember(keys: Mapping[str, str], records: Iterable[CaseRecord]) -> None:
 
 
 def _path() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "roadworthy" / "pace.json"
+    return user_cache() / "pace.json"
 
 
 def _read() -> dict[str, float]:

@@ -8,12 +8,14 @@ from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from roadworthy.admission import admit
+from roadworthy.admission.receipts import Receipts
 from roadworthy.errors import PluginError, RoadworthyError, ScenarioError
 from roadworthy.executors import Task
 from roadworthy.plugins import FactorySpec
 from roadworthy.resolved import ResolvedSuite
 from roadworthy.rollout import Case, Status
 from roadworthy.scenario import Rejected, Scenario, content_hash
+from roadworthy.scenario_store.reader import stored_at
 from roadworthy.seeding import derive_seed
 from roadworthy.store import CaseRecord, ErrorRecord
 
@@ -88,8 +90,9 @@ class Reading:
 
     def _scenes(self) -> Iterator[Scenario | Rejected]:
         seen: set[tuple[str, str]] = set()
+        receipts = Receipts()
         for spec in self._sources:
-            for scene in _read(spec):
+            for scene in _read(spec, receipts):
                 if isinstance(scene, Rejected):
                     yield scene
                 elif (scene.source, scene.id) in seen:
@@ -98,6 +101,7 @@ class Reading:
                 else:
                     seen.add((scene.source, scene.id))
                     yield scene
+        receipts.keep()
 
     def _reject(self, index: int, scene: Rejected) -> None:
         for label in self._planners:
@@ -125,11 +129,11 @@ def _length(spec: FactorySpec) -> int | None:
         return None
 
 
-def _read(spec: FactorySpec) -> Iterator[Scenario | Rejected]:
+def _read(spec: FactorySpec, receipts: Receipts) -> Iterator[Scenario | Rejected]:
     """A source's scenes, admitted."""
     try:
         for scene in spec.build().scenarios():
-            if isinstance(scene, Rejected):
+            if isinstance(scene, Rejected) or receipts.covers(scene):
                 yield scene
                 continue
             try:
@@ -137,6 +141,8 @@ def _read(spec: FactorySpec) -> Iterator[Scenario | Rejected]:
             except ScenarioError as error:
                 yield Rejected(scene.id, scene.source, type(error).__name__, str(error))
             else:
+                if admitted is scene and stored_at(scene) is not None:
+                    receipts.add([scene.hash])
                 yield admitted
     except RoadworthyError:
         raise

@@ -145,6 +145,8 @@ class RolloutBatch:
     def select(self, rows: Sequence[int]) -> RolloutBatch:
         """The given rollouts alone."""
         index = np.asarray(rows, np.int64)
+        if np.array_equal(index, np.arange(len(self))):
+            return self
         return RolloutBatch(
             cases=tuple(self.cases[i] for i in index),
             errors=tuple(self.errors[i] for i in index),

@@ -146,10 +146,12 @@ def convert(
     A suite reads it with `name = "store"` and `path`. Refused scenes are kept as such. Ends
     with 3 if a scene that is fit to be driven could not be stored.
     """
+    from roadworthy.admission.receipts import Receipts
     from roadworthy.errors import DataError
     from roadworthy.scenario import Rejected
     from roadworthy.scenario_store import StoreWriter
 
+    receipts = Receipts()
     stored = refused = 0
     lost: list[DataError] = []
     with StoreWriter(out) as store:
@@ -164,9 +166,11 @@ def convert(
             try:
                 store.add(scene, split=word if split is None else split)
                 stored += 1
+                receipts.add([scene.hash])
             except DataError as error:
                 store.reject(Rejected(scene.id, scene.source, type(error).__name__, str(error)))
                 lost.append(error)
+    receipts.keep()
     for fault in lost:
         click.echo(f"not stored: {_clean(str(fault))}", err=True)
     click.echo(f"{out}: {stored} scenarios, {refused + len(lost)} refused")

@@ -9,7 +9,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["Polyline", "build_polyline", "interpolate_path", "project", "wrap_angle"]
+__all__ = [
+    "Polyline",
+    "build_polyline",
+    "interpolate_path",
+    "interpolate_segment",
+    "project",
+    "wrap_angle",
+]
 
 _CHUNK = 16
 
@@ -50,16 +57,32 @@ def build_polyline(points: NDArray[np.float64]) -> Polyline:
     xy = np.array(np.asarray(points, np.float64)[:, :2], order="C")
     if len(xy) < 2:
         raise ValueError(f"a polyline needs at least two points, got {len(xy)}")
-    if not np.isfinite(xy).all():
+    arc, bounds = np.empty(len(xy)), np.empty((-(-(len(xy) - 1) // _CHUNK), 4))
+    if not _measure(xy, arc, bounds):
         raise ValueError("polyline points must be finite")
-    step = np.diff(xy, axis=0)
-    arc = np.concatenate([[0.0], np.cumsum(np.sqrt((step**2).sum(axis=1)))])
-    low, high = np.minimum(xy[:-1], xy[1:]), np.maximum(xy[:-1], xy[1:])
-    first = np.arange(0, len(low), _CHUNK)
-    bounds = np.concatenate(
-        [np.minimum.reduceat(low, first, axis=0), np.maximum.reduceat(high, first, axis=0)], axis=1
-    )
-    return Polyline(xy, arc, np.ascontiguousarray(bounds))
+    return Polyline(xy, arc, bounds)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _measure(
+    xy: NDArray[np.float64], arc: NDArray[np.float64], bounds: NDArray[np.float64]
+) -> bool:
+    """Fills `arc` and `bounds` of a `Polyline`; whether every coordinate is finite."""
+    finite = math.isfinite(xy[0, 0]) and math.isfinite(xy[0, 1])
+    arc[0] = 0.0
+    for run in range(len(bounds)):
+        bounds[run, 0], bounds[run, 1] = np.inf, np.inf
+        bounds[run, 2], bounds[run, 3] = -np.inf, -np.inf
+    for k in range(len(xy) - 1):
+        finite = finite and math.isfinite(xy[k + 1, 0]) and math.isfinite(xy[k + 1, 1])
+        dx, dy = xy[k + 1, 0] - xy[k, 0], xy[k + 1, 1] - xy[k, 1]
+        arc[k + 1] = arc[k] + math.sqrt(dx * dx + dy * dy)
+        box = bounds[k // _CHUNK]
+        for end in (k, k + 1):
+            for c in range(2):
+                box[c] = min(box[c], xy[end, c])
+                box[c + 2] = max(box[c + 2], xy[end, c])
+    return finite
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -122,6 +145,20 @@ def interpolate_path(
     n = arc.shape[0]
     s = min(max(s, arc[0]), arc[n - 1])
     k = min(max(np.searchsorted(arc, s, side="right") - 1, 0), n - 2)
+    interpolate_segment(arc, poses, s, k, out)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def interpolate_segment(
+    arc: NDArray[np.float64],
+    poses: NDArray[np.float64],
+    s: float,
+    k: int,
+    out: NDArray[np.float64],
+) -> None:
+    """As `interpolate_path`, for who knows the last segment `k` <= N - 2 that begins at or before
+    `s`."""
+    s = min(max(s, arc[0]), arc[arc.shape[0] - 1])
     length = arc[k + 1] - arc[k]
     f = (s - arc[k]) / length if length > 0.0 else 0.0
     for c in range(3):

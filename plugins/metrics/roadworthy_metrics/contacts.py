@@ -23,6 +23,7 @@ __all__ = ["Conduct", "Contact", "conduct", "driven_areas", "driven_states", "sc
 
 _NON_DRIVABLE = int(Area.NON_DRIVABLE)
 _BETWEEN_LANES_OR_OFF = int(Area.MULTIPLE_LANES | Area.NON_DRIVABLE)
+_FIRST_STATIC = int(AgentKind.TRAFFIC_CONE)
 _STOPPED_TRACK = int(CollisionKind.STOPPED_TRACK)
 _FRONT = int(CollisionKind.ACTIVE_FRONT)
 _LATERAL = int(CollisionKind.ACTIVE_LATERAL)
@@ -68,7 +69,7 @@ def _agents(rollouts: RolloutBatch, row: int) -> Agents:
         name = rollouts.cases[row].scenario.id
         raise ValueError(f"rollout of {name}: an agent's state is not finite at a valid step")
     half = np.ascontiguousarray(half_sizes(rollouts)[row, : len(tracks)].T)
-    static = (tracks.kind >= AgentKind.TRAFFIC_CONE).astype(np.uint8)
+    static = (tracks.kind >= _FIRST_STATIC).astype(np.uint8)
     radius = np.sqrt(half[0] ** 2 + half[1] ** 2)
     return Agents(turned[0], turned[1], turned[2], turned[3], half[0], half[1], radius, static)
 

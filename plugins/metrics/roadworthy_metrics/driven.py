@@ -41,17 +41,18 @@ OFFICIAL = Column(
 )
 
 _HISTORY_ROWS = (0, 5, 10, 15)
+_NC, _TTC = int(Term.NC), int(Term.TTC)
 _FAILURES = {
-    Term.DAC: "off_road",
-    Term.DDC: "oncoming",
-    Term.TLC: "red_light",
-    Term.LK: "off_centreline",
-    Term.COMFORT: "uncomfortable",
+    int(Term.DAC): "off_road",
+    int(Term.DDC): "oncoming",
+    int(Term.TLC): "red_light",
+    int(Term.LK): "off_centreline",
+    int(Term.COMFORT): "uncomfortable",
 }
 _FLAGS = {
-    "multiple_lanes": Area.MULTIPLE_LANES,
-    "off_road": Area.NON_DRIVABLE,
-    "oncoming": Area.ONCOMING,
+    "multiple_lanes": int(Area.MULTIPLE_LANES),
+    "off_road": int(Area.NON_DRIVABLE),
+    "oncoming": int(Area.ONCOMING),
 }
 
 
@@ -108,25 +109,22 @@ def _evaluate(rollouts: RolloutBatch, version: int) -> tuple[Evaluation | None, 
 
 
 def _events(found: Evaluation) -> list[dict[str, Any]]:
-    first = found.first_step[0]
+    first = found.first_step[0].tolist()
     out: list[dict[str, Any]] = []
-    if first[Term.NC] >= 0:
+    if first[_NC] >= 0:
         out.append(
             {
                 "kind": "collision",
-                "step": int(first[Term.NC]),
+                "step": first[_NC],
                 "agent": int(found.collision_agent[0]),
                 "how": CollisionKind(int(found.collision_kind[0])).name.lower(),
                 "at_fault": True,
             }
         )
-    if first[Term.TTC] >= 0:
-        step, agent = int(first[Term.TTC]), int(found.ttc_agent[0])
-        out.append({"kind": "ttc", "step": step, "agent": agent})
+    if first[_TTC] >= 0:
+        out.append({"kind": "ttc", "step": first[_TTC], "agent": int(found.ttc_agent[0])})
     out += [
-        {"kind": kind, "step": int(first[term])}
-        for term, kind in _FAILURES.items()
-        if first[term] >= 0
+        {"kind": kind, "step": first[term]} for term, kind in _FAILURES.items() if first[term] >= 0
     ]
     return sorted(out, key=lambda event: int(event["step"]))
 

@@ -19,13 +19,12 @@ _AREAS = {
     AreaKind.CARPARK: PolygonKind.CARPARK_AREA,
 }
 _KEPT = 64
-_maps: OrderedDict[str, MapAreas] = OrderedDict()
+_maps: OrderedDict[str, tuple[MapAreas, NDArray[np.int64]]] = OrderedDict()
 
 
 def lane_polygons(road: RoadMap) -> NDArray[np.int64]:
     """The polygon of each lane in `map_areas`: int64 [L], -1 for bike lanes."""
-    cars = road.lane_kind != LaneKind.BIKE
-    return np.where(cars, np.cumsum(cars) - 1, -1).astype(np.int64)
+    return _packed(road)[1]
 
 
 def map_areas(road: RoadMap) -> MapAreas:
@@ -33,6 +32,10 @@ def map_areas(road: RoadMap) -> MapAreas:
 
     Equal maps (by `RoadMap.hash`) are packed once; the 64 used last are kept.
     """
+    return _packed(road)[0]
+
+
+def _packed(road: RoadMap) -> tuple[MapAreas, NDArray[np.int64]]:
     packed = _maps.get(road.hash)
     if packed is None:
         packed = _maps[road.hash] = _pack(road)
@@ -43,14 +46,17 @@ def map_areas(road: RoadMap) -> MapAreas:
     return packed
 
 
-def _pack(road: RoadMap) -> MapAreas:
+def _pack(road: RoadMap) -> tuple[MapAreas, NDArray[np.int64]]:
     lanes = np.flatnonzero(road.lane_kind != LaneKind.BIKE).tolist()
     areas = [k for k, kind in enumerate(road.area_kind.tolist()) if kind in _AREAS]
     rings = [road.lane_polygon[k] for k in lanes] + [road.area_polygon[k] for k in areas]
     kinds = [_LANES[LaneKind(road.lane_kind[k])] for k in lanes]
     kinds += [_AREAS[AreaKind(road.area_kind[k])] for k in areas]
     packed = Ragged.of(rings, 2)
-    return pack_map(packed.values, packed.offsets, np.array(kinds, np.int64))
+    cars = road.lane_kind != LaneKind.BIKE
+    polygon = np.where(cars, np.cumsum(cars) - 1, -1).astype(np.int64)
+    polygon.flags.writeable = False
+    return pack_map(packed.values, packed.offsets, np.array(kinds, np.int64)), polygon
 
 
 def route_mask(road: RoadMap, route: Route) -> NDArray[np.bool_]:

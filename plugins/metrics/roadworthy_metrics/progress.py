@@ -51,18 +51,16 @@ def route_progress(rollouts: RolloutBatch) -> Progress:
     driven, logged = np.empty(count), np.empty(count)
     vehicle = vehicles(rollouts)
     offset = 0.5 * (vehicle[:, 1] - vehicle[:, 2])
-    for i, (case, scene) in enumerate(zip(rollouts.cases, scenes(rollouts), strict=True)):
-        length, log = int(rollouts.length[i]), case.scenario.ego
-        start = case.scenario.start
-        arcs = []
-        for state in (
-            rollouts.ego[i, now],
-            rollouts.ego[i, now + length],
-            log[start],
-            log[min(start + length, len(log) - 1)],
-        ):
-            x, y = state[:2] + offset[i] * np.array([np.cos(state[2]), np.sin(state[2])])
-            arcs.append(project(scene.centreline, x, y, 0)[0])
+    pose = np.empty((count, 4, 3))
+    for i, case in enumerate(rollouts.cases):
+        length, log, start = rollouts.length[i], case.scenario.ego, case.scenario.start
+        pose[i, :2] = rollouts.ego[i, [now, now + length], :3]
+        pose[i, 2:] = log[[start, min(start + length, len(log) - 1)], :3]
+    middle = pose[..., :2] + offset[:, None, None] * np.stack(
+        [np.cos(pose[..., 2]), np.sin(pose[..., 2])], axis=-1
+    )
+    for i, scene in enumerate(scenes(rollouts)):
+        arcs = [project(scene.centreline, x, y, 0)[0] for x, y in middle[i]]
         driven[i], logged[i] = max(0.0, arcs[1] - arcs[0]), max(0.0, arcs[3] - arcs[2])
     moved = logged > MOVED_M
     ratio = np.full(count, np.nan)

@@ -29,6 +29,7 @@ from roadworthy.geometry.polylines import (
     Polyline,
     build_polyline,
     interpolate_path,
+    interpolate_segment,
     project,
     wrap_angle,
 )
@@ -381,9 +382,10 @@ def _plan(
 
         k, begin = 0, s
         cos, sin = math.cos(yaw), math.sin(yaw)
+        path_yaw, path_cos, path_sin = np.nan, 0.0, 0.0
+        while k < b - a - 2 and arc[k + 1] <= s:
+            k += 1
         for t in range(POSES):
-            while k < b - a - 2 and arc[k + 1] <= s:
-                k += 1
             free = max(1.0 - (v / limit[k]) ** 4, -p.max_decel / p.max_accel)
             gap = max(lead + t * DT * lead_speed - s - routes.front[r], p.min_gap)
             wish = p.min_gap + max(0.0, v * p.headway + v * (v - lead_speed) / comfort)
@@ -398,10 +400,14 @@ def _plan(
             faster = max(0.0, v + accel * DT)
             s += 0.5 * (v + faster) * DT
             v = faster
-            interpolate_path(arc, poses, s, pose)
+            while k < b - a - 2 and arc[k + 1] <= s:
+                k += 1
+            interpolate_segment(arc, poses, s, k, pose)
+            if pose[2] != path_yaw:  # on a straight path they are known
+                path_yaw, path_cos, path_sin = pose[2], math.cos(pose[2]), math.sin(pose[2])
             left, rise = _offset_and_slope(offset, slope, merge[i], s - begin)
-            dx = pose[0] - left * math.sin(pose[2]) - x
-            dy = pose[1] + left * math.cos(pose[2]) - y
+            dx = pose[0] - left * path_sin - x
+            dy = pose[1] + left * path_cos - y
             out[i, t, 0] = cos * dx + sin * dy
             out[i, t, 1] = cos * dy - sin * dx
             out[i, t, 2] = wrap_angle(pose[2] + math.atan(rise) - yaw)

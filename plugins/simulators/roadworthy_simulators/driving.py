@@ -11,6 +11,8 @@ from .world import World
 
 __all__ = ["Recorder"]
 
+_NONE = (None, None)
+
 
 class Recorder:
     """Steps a `World` by a planner's plans; used by the simulators.
@@ -27,18 +29,17 @@ class Recorder:
         self._faults: list[CaseError | None] = [None] * len(world.scenarios)
         self._plans: list[tuple[int, NDArray[np.int64], Answer]] = []
 
-    @property
-    def _errors(self) -> tuple[CaseError | None, ...]:
-        return tuple(a or b for a, b in zip(self._faults, self._host.errors, strict=True))
-
     def fail(self, row: int, error: CaseError) -> None:
         """Drive a case no further, for a fault that the host cannot see."""
         self._faults[row] = error
 
     def living(self) -> NDArray[np.int64]:
         """Cases that have neither failed nor ended, int64."""
-        good = np.array([error is None for error in self._errors], np.bool_)
-        return np.flatnonzero(good & (self._world.length > self._world.step))
+        going = self._world.length > self._world.step
+        for row, faults in enumerate(zip(self._faults, self._host.errors, strict=True)):
+            if faults != _NONE:
+                going[row] = False
+        return np.flatnonzero(going)
 
     def plan(self, rows: NDArray[np.int64]) -> Answer:
         """Ask for a plan for each of `rows`."""
@@ -58,7 +59,7 @@ class Recorder:
         world = self._world
         return RolloutBatch(
             cases=cases,
-            errors=self._errors,
+            errors=tuple(a or b for a, b in zip(self._faults, self._host.errors, strict=True)),
             length=self._length,
             ego=world.ego,
             agents=world.agents,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
@@ -237,6 +238,11 @@ def pack_scene(
     if not isinstance(centreline, Polyline):
         centreline = build_polyline(centreline)
     if lights is None:
-        nothing = np.zeros((0, len(agents.x)), bool)
-        lights = pack_lights(nothing, np.zeros((0, 2)), np.zeros(1, np.int64))
+        lights = _no_lights(len(agents.x))
     return Scene(areas, chosen, centreline, agents, lights)
+
+
+@functools.lru_cache(maxsize=64)
+def _no_lights(frames: int) -> Lights:
+    nothing = np.zeros((0, frames), bool)
+    return pack_lights(nothing, np.zeros((0, 2)), np.zeros(1, np.int64))
