@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from roadworthy.dynamics.simulate import sample_plans, simulate_references
+from numpy.typing import NDArray
 from roadworthy.errors import DataError
+from roadworthy.scenario import AgentKind
 from roadworthy.testing import brief_of, check_planner, moved, observe
 from roadworthy.trajectory import TrajectoryBatch
 from roadworthy.vehicle import EgoIndex
@@ -119,8 +121,39 @@ def test_a_gap_told_of_an_anchor_is_that_of_its_box_at_constant_velocity(logs, v
     half += 0.5 * size[:, 1:2] * np.abs(np.stack([np.sin(turn), np.cos(turn)], 1))
     own = np.array([0.5 * log.vehicle.length, 0.5 * log.vehicle.width])
     gap = (np.abs(there[None] - centre[:, None]) - half - own).max(axis=2).min(axis=1)
-    told = 3.0 * found.inputs["anchors"][0, :, 16]  # smallest of 0.5 and 1 s
+    told = 3.0 * found.inputs["anchors"][0, :, [16, 20]].min(axis=0)  # smallest of 0.5 and 1 s
     assert (told <= np.clip(gap, -2.0, 6.0) + 0.1).all()
+
+
+def test_gaps_tell_who_is_on_foot_and_who_brakes(logs, vocabulary):
+    """Somebody 15 m ahead of a standing ego comes towards it at 6 m/s."""
+    log = next(s for s in logs if "straight" in s.id)
+    x, y, yaw = log.ego[log.start, :3]
+    c, s = np.cos(yaw), np.sin(yaw)
+
+    def gaps(kind: AgentKind, before: float) -> NDArray[np.float32]:
+        seen = observe([log], 0, briefs := [brief_of(log)])
+        seen.ego_state[0, :, 3] = 0.0
+        seen.agents_valid[0] = False
+        seen.agents_valid[0, 0] = True
+        seen.agents_kind[0, 0] = kind
+        seen.agents_size[0, 0, :2] = 1.0
+        seen.agents_state[0, 0, :, :3] = x + 15.0 * c, y + 15.0 * s, yaw + np.pi
+        seen.agents_state[0, 0, :, 3:5] = -before * c, -before * s
+        seen.agents_state[0, 0, -1, 3:5] = -6.0 * c, -6.0 * s
+        planner = Anchor.untrained(vocabulary, 0)
+        planner.reset_batch(briefs)
+        stands = vocabulary.profiles.mean(axis=1).argmin() * len(vocabulary.targets) + 3
+        return 3.0 * planner.propose(seen).inputs["anchors"][0, stands, 16:24]
+
+    others, on_foot = np.split(gaps(AgentKind.PEDESTRIAN, 6.0), 2)
+    assert (others == 6.0).all()
+    assert (on_foot[1:] < 0.1).any()
+    others, on_foot = np.split(gaps(AgentKind.VEHICLE, 6.0), 2)
+    assert (on_foot == 6.0).all()
+    assert (others[1:] < 0.1).any()
+    braking, _ = np.split(gaps(AgentKind.VEHICLE, 9.0), 2)  # 6 m/s2: it stands after 3 m
+    assert braking[1:].min() > others[1:].min() + 3.0
 
 
 def test_the_score_of_an_anchor_is_what_its_formula_says():

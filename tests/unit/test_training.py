@@ -21,7 +21,7 @@ from roadworthy_metrics.plans import prepare, score_plans
 from roadworthy_planners.anchor import Anchor, learn_vocabulary
 from roadworthy_simulators.closed_loop import ClosedLoop
 from roadworthy_sources.procedural import Procedural
-from roadworthy_trainers.base import rewards_of
+from roadworthy_trainers.base import PRETRAINED, focused, policy_logits, rewards_of
 from roadworthy_trainers.errors import TrainingError
 from roadworthy_trainers.frames import collect, grouped
 from roadworthy_trainers.imitation import Imitation
@@ -88,6 +88,27 @@ def test_a_policy_gradient_earns_more(base, logs, cache, tmp_path):
     curve = json.loads((out / "training.json").read_text())["policy-gradient"]
     assert curve[-1]["expected_reward"] > curve[0]["expected_reward"] + 0.05
     assert curve[-1]["kl"] > curve[0]["kl"]
+
+
+def test_focus_draws_moments_by_what_the_first_policy_loses_there(base, logs, cache, tmp_path):
+    planner = Anchor(base)
+    frames = collect(planner, {"a": logs[:3], "b": logs[3:]}, 40, ScoreCache(cache))
+    rewards, _ = rewards_of(frames, Reward())
+    policy = np.exp(policy_logits(planner.network, frames.inputs))
+    regret = rewards.max(axis=1) - (policy * rewards).sum(axis=1)
+    drawn = focused(planner.network, frames, rewards, 1.0)
+    for group in (frames.group == 0, frames.group == 1):
+        np.testing.assert_allclose(drawn[group].mean(), 1.0)
+        order = np.argsort(regret[group])
+        assert (np.diff(drawn[group][order]) >= 0.0).all()
+        assert drawn[group].max() > 1.2
+    first, second = tmp_path / "first", tmp_path / "second"
+    _train("policy-gradient", cache, focus=1.0).train(base, logs, first, 0)
+    _train("policy-gradient", cache, focus=1.0).train(Anchor(first), logs, second, 0)
+    weights = (base / "weights.safetensors").read_bytes()
+    for out in (first, second):
+        assert (out / "weights.safetensors").read_bytes() != weights
+        assert (out / PRETRAINED / "weights.safetensors").read_bytes() == weights
 
 
 def test_scores_are_those_of_the_scorer_and_are_made_once(logs, tmp_path):

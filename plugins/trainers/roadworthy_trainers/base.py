@@ -26,11 +26,23 @@ from .frames import Frames, collect, grouped
 from .reward import Reward, reward_of
 from .scores import ScoreCache
 
-__all__ = ["CURVE", "Cases", "OfflineTrainer", "check_rewards", "policy_logits", "starting_point"]
+__all__ = [
+    "CURVE",
+    "PRETRAINED",
+    "Cases",
+    "OfflineTrainer",
+    "check_rewards",
+    "policy_logits",
+    "pretrained",
+    "starting_point",
+]
 
 CURVE = "training.json"
+PRETRAINED = "pretrained"
+"""Folder in a checkpoint: the planner before its first training by rewards."""
 Cases = Iterable[Case | Scenario] | Mapping[str, Iterable[Case | Scenario]]
 _CHUNK = 512
+_FLOOR = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +56,8 @@ class OfflineTrainer:
         every: steps of 0.1 s between the moments that are taken from a scenario.
         shares: how often moments of a named set are drawn, relative to each other; sets that are
             not named share the rest by their size. Without it, all moments count alike.
+        focus: how much more often moments are drawn at which the planner has more to gain; see
+            `focused`.
         reward: weights of the reward that differ from `roadworthy_trainers.reward.Reward`.
         cache: folder where scores of proposals are kept; none by default.
         logs: whether to write TensorBoard's files beside the checkpoint.
@@ -56,6 +70,7 @@ class OfflineTrainer:
     clip: float = 1.0
     every: int = 10
     shares: Mapping[str, float] = field(default_factory=dict)
+    focus: float = 0.0
     reward: Mapping[str, float] = field(default_factory=dict)
     cache: Path | None = None
     logs: bool = True
@@ -103,6 +118,9 @@ class OfflineTrainer:
         rewards, driven = (None, None) if cache is None else rewards_of(frames, reward)
         arrays = self.arrays(trained.network, frames, rewards, driven)
         weight = weights(frames, self.shares)
+        before = pretrained(trained)
+        if self.focus > 0.0 and rewards is not None:
+            weight *= focused(before.network, frames, rewards, self.focus)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -134,6 +152,8 @@ class OfflineTrainer:
                 hint="`roadworthy_trainers.modules.save_module` writes any network.",
             )
         save(out, provenance)
+        if self.needs_scores:
+            before.save(out / PRETRAINED, dict(getattr(before, "provenance", {})))
         return out
 
     def arrays(
@@ -176,6 +196,15 @@ def starting_point(planner: Any, scenarios: list[Scenario], seed: int) -> Any:
                 f"{type(planner).__name__} has no {name!r}: it cannot be trained",
                 hint="See docs/post-training.md: a planner proposes plans, a network scores them.",
             )
+    return copy.deepcopy(planner)
+
+
+def pretrained(planner: Any) -> Any:
+    """The planner before it learned from any rewards, in a copy of its own: a checkpoint that was
+    trained by rewards keeps it beside its own weights (`PRETRAINED`)."""
+    folder = getattr(planner, "checkpoint", None)
+    if folder is not None and (Path(folder) / PRETRAINED).is_dir():
+        return type(planner)(checkpoint=Path(folder) / PRETRAINED)
     return copy.deepcopy(planner)
 
 
@@ -234,6 +263,25 @@ def weights(frames: Frames, shares: Mapping[str, float]) -> NDArray[np.float64]:
         ]
     )
     return np.asarray(each[frames.group])
+
+
+def focused(
+    network: nn.Module, frames: Frames, rewards: NDArray[np.float32], power: float
+) -> NDArray[np.float64]:
+    """How often each moment is drawn by what is at stake there: [N], mean 1 in each set.
+
+    At most moments of most drives any policy earns nearly all that there is to earn. A moment's
+    weight is (floor + regret)^power, the regret being what the best proposal earns above what the
+    pre-trained policy earns. (Prioritised as by Schaul et al., 2016, arXiv 1511.05952, but by what
+    does not fade as the policy learns: by the regret of the last round, the next one would forget
+    what this one taught.)
+    """
+    policy = np.exp(policy_logits(network, frames.inputs))
+    regret = rewards.max(axis=1) - (policy * rewards).sum(axis=1)
+    weight = (_FLOOR + np.maximum(regret, 0.0).astype(float)) ** power
+    total = np.bincount(frames.group, weight, len(frames.groups))
+    count = np.bincount(frames.group, minlength=len(frames.groups))
+    return np.asarray(weight * (count / np.maximum(total, 1e-12))[frames.group])
 
 
 @one_thread()

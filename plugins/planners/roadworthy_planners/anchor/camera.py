@@ -47,6 +47,7 @@ class AnchorCamera(Anchor):
             fresh.anchor.load_state_dict(network.state_dict())
             network = fresh.eval()
         self.network = network  # type: ignore[assignment]
+        self.checkpoint = folder or Path(str(checkpoint))
         self.vocabulary = manifest.vocabulary
         self.mix: Mapping[str, float] = dict(manifest.mix)
         self.provenance: Mapping[str, Any] = manifest.provenance
@@ -65,7 +66,7 @@ class AnchorCamera(Anchor):
         network = _fresh(config or NetworkConfig(), eyes or EyesConfig(), seed)
         planner.network = network.eval()  # type: ignore[assignment]
         planner.vocabulary, planner.mix, planner.provenance = vocabulary, dict(IMITATION), {}
-        planner._routes = []
+        planner.checkpoint, planner._routes = None, []
         return planner
 
     @property

@@ -21,7 +21,7 @@ from .vocabulary import Vocabulary
 
 __all__ = ["FORMAT", "MANIFEST", "WEIGHTS", "Checkpoint", "load_checkpoint", "save_checkpoint"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of this layout and of what the network reads; another one is refused."""
 MANIFEST = "checkpoint.json"
 WEIGHTS = "weights.safetensors"

@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 from roadworthy.geometry.polylines import project, wrap_angle
 from roadworthy.observation import ObservationBatch
+from roadworthy.scenario import AgentKind
 
 from roadworthy_planners.merging import STEEPEST
 
@@ -33,8 +34,8 @@ FEATURES = {
     "lanes": (LANES, 13),
     "lanes_mask": (LANES,),
 }
-"""Shape of each array of a moment; `anchors` [K, 23] comes with them."""
-ANCHOR_FEATURES = 23
+"""Shape of each array of a moment; `anchors` [K, 27] comes with them."""
+ANCHOR_FEATURES = 27
 EGO_MOTION = (1, 2, 3, 9)
 """Columns of `ego` that tell how it was moved, not where and how fast it is."""
 POSES = 40
@@ -42,9 +43,11 @@ POSES = 40
 
 _STRETCH = 5.0  # [m] of the route in one row
 _AHEAD = 1.0  # [s], where agents and lanes are ranked from
+_SINCE = 0.5  # [s], over which a change of speed is told
 _LOWEST, _ASIDE, _SIDES = float(SIDES[0]), float(SIDES[1] - SIDES[0]), len(SIDES)
 _PER_KNOT = POSES // KNOTS
-_GAP, _EDGE, _OFF_ROUTE, _RED = 2 * KNOTS, 2 * KNOTS + 4, 2 * KNOTS + 5, 2 * KNOTS + 6
+_GAP, _EDGE, _OFF_ROUTE, _RED = 2 * KNOTS, 2 * KNOTS + 8, 2 * KNOTS + 9, 2 * KNOTS + 10
+_ON_FOOT = 4  # from the gaps to everyone else to those to people on foot or on a bicycle
 Array = NDArray[np.float64]
 
 
@@ -173,7 +176,9 @@ def _encode(
             distance[a] = np.hypot(state[a, -1, 0] - ahead_x, state[a, -1, 1] - ahead_y)
     chosen = np.empty(out_agents.shape[0], np.int64)
     count = _nearest(distance, 80.0, chosen)
-    place = np.empty((count, 6))  # s, d, v along, v across, half extents along and across
+    extent = np.empty((count, 2))  # half extents along and across the route
+    predicted = np.empty((count, KNOTS, 2))  # s, d at each knot
+    on_foot = np.empty(count, np.bool_)
     for n in range(count):
         a = chosen[n]
         px, py, yaw, vx, vy = state[a, -1]
@@ -182,23 +187,32 @@ def _encode(
         vs, vd = np.cos(road) * vx + np.sin(road) * vy, np.cos(road) * vy - np.sin(road) * vx
         half_l, half_w = 0.5 * size[a, 0], 0.5 * size[a, 1]
         c, w = abs(np.cos(turn)), abs(np.sin(turn))
-        place[n, 0], place[n, 1], place[n, 2], place[n, 3] = s - s0, d, vs, vd
-        place[n, 4], place[n, 5] = half_l * c + half_w * w, half_l * w + half_w * c
+        extent[n, 0], extent[n, 1] = half_l * c + half_w * w, half_l * w + half_w * c
+        on_foot[n] = kind[a] == AgentKind.PEDESTRIAN or kind[a] == AgentKind.BICYCLE
         f = out_agents[n]
         f[0], f[1] = (s - s0) / 20.0, d / 5.0
         f[2], f[3] = vs / 10.0, vd / 5.0
         f[4], f[5] = np.cos(turn), np.sin(turn)
         f[6], f[7] = half_l / 2.0, half_w
-        speed = np.hypot(vx, vy)
+        speed, brake = np.hypot(vx, vy), 0.0
         if valid[a, -6]:
             then = state[a, -6]
             f[8] = speed - np.hypot(then[3], then[4])
+            brake = max(0.0, -f[8] / _SINCE)
             f[9] = wrap_angle(yaw - then[2]) * 4.0
             f[10] = 1.0
         f[11 + min(int(kind[a]), 3)] = 1.0
         f[15] = (cos0 * (px - x0) + sin0 * (py - y0)) / 20.0
         f[16] = (cos0 * (py - y0) - sin0 * (px - x0)) / 20.0
         out_agents_mask[n] = 1.0
+        for knot in range(KNOTS):
+            time = INTERVAL * (knot + 1)
+            if brake > 0.0:
+                stands = speed / brake
+                time = min(time, stands)
+                time -= 0.5 * time * time / max(stands, 1e-3)
+            predicted[n, knot, 0] = s - s0 + vs * time
+            predicted[n, knot, 1] = d + vd * time
 
     # The route ahead, in stretches of 5 m.
     for r in range(out_route.shape[0]):
@@ -247,7 +261,10 @@ def _encode(
             f[9 + signal[held]] = 1.0
         out_lanes_mask[n] = 1.0
 
-    _place_anchors(table, profiles, targets, now, s0, d0, off, red_at, place, out_anchors, plans)
+    _place_anchors(
+        table, profiles, targets, now, s0, d0, off, red_at, predicted, extent, on_foot,
+        out_anchors, plans,
+    )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -260,14 +277,17 @@ def _place_anchors(
     d0: float,
     off: float,
     red_at: float,
-    agents: Array,
+    predicted: Array,
+    extent: Array,
+    on_foot: NDArray[np.bool_],
     out: NDArray[np.float32],
     plans: Array,
 ) -> None:
     """Each anchor's places at the knots, what a glance tells of it, and its poses.
 
-    A glance: the gap to the nearest agent, did everyone keep their velocity, in each second; the
-    shares of knots off the drivable area and off the route's lanes; and a red light crossed.
+    A glance: the gaps to the nearest agent and to the nearest on foot or on a bicycle, did everyone
+    keep their velocity (or go on braking), in each second; the shares of knots off the drivable
+    area and off the route's lanes; and a red light crossed.
     """
     x0, y0, yaw0, v0 = now[0], now[1], now[2], now[3]
     cos0, sin0 = np.cos(yaw0), np.sin(yaw0)
@@ -309,13 +329,12 @@ def _place_anchors(
                     continue
                 knot = t // _PER_KNOT
                 f[2 * knot], f[2 * knot + 1] = u / 20.0, d
-                time = INTERVAL * (knot + 1)
-                for a in range(len(agents)):
-                    gap_s = abs(agents[a, 0] + agents[a, 2] * time - u - to_centre)
-                    gap_d = abs(agents[a, 1] + agents[a, 3] * time - d)
-                    gap = max(gap_s - agents[a, 4] - half_length, gap_d - agents[a, 5] - half_width)
-                    if gap < f[_GAP + knot // 2]:
-                        f[_GAP + knot // 2] = gap
+                for a in range(len(predicted)):
+                    gap_s = abs(predicted[a, knot, 0] - u - to_centre) - extent[a, 0]
+                    gap_d = abs(predicted[a, knot, 1] - d) - extent[a, 1]
+                    gap = max(gap_s - half_length, gap_d - half_width)
+                    column = _GAP + knot // 2 + (_ON_FOOT if on_foot[a] else 0)
+                    f[column] = min(f[column], gap)
                 at = s0 + u + to_centre
                 if at <= table.line.arc[-1]:
                     g = min(max(int(at / CELL), 0), rows - 1)

@@ -102,6 +102,7 @@ class Anchor:
                 f"{checkpoint}: is of a planner with cameras", hint='Use "anchor-camera".'
             )
         self.network = network
+        self.checkpoint: Path | None = Path(checkpoint)
         self.vocabulary = manifest.vocabulary
         self.mix: Mapping[str, float] = dict(manifest.mix)
         self.provenance: Mapping[str, Any] = manifest.provenance
@@ -117,7 +118,7 @@ class Anchor:
             torch.manual_seed(seed)
             planner.network = AnchorNetwork(config or NetworkConfig()).eval()
         planner.vocabulary, planner.mix, planner.provenance = vocabulary, dict(IMITATION), {}
-        planner._routes = []
+        planner.checkpoint, planner._routes = None, []
         return planner
 
     @property
