@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from roadworthy.dynamics.simulate import sample_plans, simulate_references
 from numpy.typing import NDArray
+from roadworthy.dynamics.simulate import sample_plans, simulate_references
 from roadworthy.errors import DataError
 from roadworthy.scenario import AgentKind
 from roadworthy.testing import brief_of, check_planner, moved, observe

@@ -106,7 +106,7 @@ def test_eyes_learn_a_place_by_its_colour():
     network = CameraNetwork(NetworkConfig(width=16, heads=2), EyesConfig(cameras=("front",)))
     head = torch.nn.Linear(16, 1)
     some = [*network.eyes.parameters(), *head.parameters()]
-    optimiser = torch.optim.Adam(some, 3e-3)
+    optimiser = torch.optim.Adam(some, 1e-2)
     rng = np.random.default_rng(0)
 
     def batch():
@@ -120,7 +120,7 @@ def test_eyes_learn_a_place_by_its_colour():
     def say(pictures):
         return head(network.eyes(pictures).amax(dim=1))[:, 0]
 
-    for _ in range(40):
+    for _ in range(100):
         pictures, side = batch()
         loss = torch.nn.functional.binary_cross_entropy_with_logits(say(pictures), side)
         optimiser.zero_grad()

@@ -83,7 +83,7 @@ def test_every_trainer_gives_the_same_bytes_twice_and_the_base_is_left(
 
 
 def test_a_policy_gradient_earns_more(base, logs, cache, tmp_path):
-    trainer = _train("policy-gradient", cache, steps=30, lr=2e-3)
+    trainer = _train("policy-gradient", cache, steps=60, lr=2e-3)
     out = trainer.train(base, logs, tmp_path / "c", 0)
     curve = json.loads((out / "training.json").read_text())["policy-gradient"]
     assert curve[-1]["expected_reward"] > curve[0]["expected_reward"] + 0.05
