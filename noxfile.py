@@ -146,6 +146,7 @@ def suite_hard_cases(session: nox.Session) -> None:
     session.run("roadworthy", "mine", run, "--planner", "idm", "--out", mined)
     session.run("roadworthy", "generate", mined, "--generator", "behaviour", "--out", variants)
     session.run("roadworthy", "verify", variants)
+    session.run("roadworthy", "report", variants, "--parents", mined)
     _suite(session, "hard-cases")
 
 

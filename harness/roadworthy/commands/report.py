@@ -1,4 +1,4 @@
-"""`roadworthy report RUN...`"""
+"""`roadworthy report RUN...`, or of stores of variants"""
 
 from __future__ import annotations
 
@@ -12,22 +12,66 @@ __all__ = ["command"]
 
 
 @click.command("report")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("subjects", nargs=-1, required=True, metavar="RUN...",
+                type=click.Path(path_type=Path))  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
-              help="Folder [the run directory; for several, reports/leaderboard].")  # fmt: skip
-@click.option("--title", default="", help="Of the page [the suites' names].")
+              help="Folder [the first RUN; for several runs, reports/leaderboard].")  # fmt: skip
+@click.option("--title", default="", help="Of the page [the names of suites or stores].")
 @click.option("--latex", is_flag=True, help="Also write the headline table as table.tex.")
 @click.option("--svg", is_flag=True, help="Also write the plots as plots/*.svg.")
 @click.option("--pdf", is_flag=True, help="Also write the plots as plots/*.pdf; takes "
               '`pip install "roadworthy[paper]"`.')  # fmt: skip
+@click.option("--parents", multiple=True, metavar="SUBJECT",
+              help="Of variants: a store, suite or source that holds their parents, to play "
+              "beside them. Repeatable.")  # fmt: skip
+@click.option("--figures", type=click.Path(path_type=Path, file_okay=False, exists=True),
+              help="Of variants: folder with figures of their generator.")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
+              help="Folder with real logs [$ROADWORTHY_DATA].")  # fmt: skip
 def command(
-    runs: tuple[Path, ...], out: Path | None, title: str, latex: bool, svg: bool, pdf: bool
+    subjects: tuple[Path, ...],
+    out: Path | None,
+    title: str,
+    latex: bool,
+    svg: bool,
+    pdf: bool,
+    parents: tuple[str, ...],
+    figures: Path | None,
+    data: Path | None,
 ) -> ExitCode:
     """Write a report of one run, or a leaderboard of several.
 
     Planners are ranked over the cases that all of them drove; those that the data cannot tell
-    apart share their ranks.
+    apart share their ranks. Where RUN is a store of variants (or several), the page is of these
+    hard cases.
     """
+    from roadworthy.report.hard_cases import is_hard_set, write_hard_cases
+
+    hard = [is_hard_set(subject) for subject in subjects]
+    if all(hard):
+        if latex or svg or pdf:
+            raise click.UsageError("--latex, --svg and --pdf are of runs, not of variants")
+        from roadworthy.recognition import scenes_named
+
+        page = write_hard_cases(
+            subjects,
+            out or subjects[0],
+            parents=scenes_named(parents, data),
+            figures=figures,
+            title=title,
+        )
+        click.echo(page)
+        return ExitCode.OK
+    if any(hard):
+        raise click.UsageError("name runs, or stores of variants, but not both")
+    if parents or figures:
+        raise click.UsageError("--parents and --figures are of variants, not of runs")
+    return _of_runs(subjects, out, title, latex, svg, pdf)
+
+
+def _of_runs(
+    runs: tuple[Path, ...], out: Path | None, title: str, latex: bool, svg: bool, pdf: bool
+) -> ExitCode:
     from roadworthy.report import write_report
     from roadworthy.report.paper import write_latex, write_plots
     from roadworthy.store import read_run

@@ -14,14 +14,17 @@ from markupsafe import Markup, escape
 
 from roadworthy.compare import CaseRef, Comparison, compare
 from roadworthy.errors import RunError
-from roadworthy.flywheel.curves import draw_lines, read_curves
+from roadworthy.flywheel.curves import read_curves
 from roadworthy.flywheel.evaluating import RUN
 from roadworthy.flywheel.results import Cell, DataEquivalence, Results, read_results
 from roadworthy.flywheel.turning import BASE
+from roadworthy.gate import RuleVerdict
 from roadworthy.pairing import Contestant
 from roadworthy.replay import load_map, load_replay, replay_path
 from roadworthy.report import write_report
+from roadworthy.report.lines import draw_lines
 from roadworthy.report.numbers import format_value
+from roadworthy.report.page import render
 from roadworthy.report.plots import forest
 from roadworthy.scenario import AgentKind
 from roadworthy.store import CaseRecord, read_run, write_file
@@ -206,35 +209,44 @@ def _still(players: Sequence[Contestant], ref: CaseRef) -> tuple[str, str, str] 
 
 
 def _rounds(results: Results, arm: str, seed: int | None = None) -> Markup:
+    """A row per round: what it was trained on, and what the rules said of it."""
     rows = []
-    for one in results.rounds:
-        if one.arm != arm or seed not in (None, one.seed):
-            continue
-        rules = "".join(
-            f'<li class="{"" if v.passed else "alarming"}">{escape(v.rule)}: '
-            f"{'met' if v.passed else 'not met'}. {escape(v.reason)}</li>"
-            for v in one.verdicts
-        )
+    mine = [one for one in results.rounds if one.arm == arm and seed in (None, one.seed)]
+    gated = any(one.verdicts or one.note for one in mine)
+    for one in mine:
+        rules = "".join(_rule(verdict) for verdict in one.verdicts)
         data = ", ".join(f"{n} {name}" for name, n in one.scenes.items())
         options = ", ".join(f"{name} = {value}" for name, value in one.options.items())
         outcome = "passed" if one.accepted else "fail"
         word = (
             ("accepted" if one.verdicts else "kept, not gated") if one.accepted else "rolled back"
         )
+        told = f'<ul class="rules">{rules}</ul>{escape(one.note)}'
         rows.append(
-            f'<tr><td class="number">{one.seed}</td><td class="number">{one.number}</td>'
-            f'<td><span class="level {outcome}">{word if one.scenes else "not begun"}</span></td>'
-            f"<td>{escape(data)}</td><td>{escape(options)}</td>"
-            f'<td><ul class="note">{rules}</ul>{escape(one.note)}</td></tr>'
+            f'<tr><th scope="row">seed {one.seed}, round {one.number}</th><td data-label="Outcome">'
+            f'<span class="level {outcome}">{word if one.scenes else "not begun"}</span></td>'
+            f'<td data-label="Trained on">{escape(data)}</td>'
+            f'<td data-label="Options">{escape(options)}</td>'
+            + (f'<td data-label="Rules">{told}</td>' if gated else "")
+            + "</tr>"
         )
     if not rows:
         return Markup("")
+    last = '<th scope="col">Rules, on the validation set</th>' if gated else ""
     return Markup(
-        '<div class="scroll"><table><thead><tr><th scope="col" class="number">Seed</th>'
-        '<th scope="col" class="number">Round</th><th scope="col">Outcome</th>'
-        '<th scope="col">Trained on</th><th scope="col">Options</th>'
-        f'<th scope="col">Rules, on the validation set</th></tr></thead><tbody>{"".join(rows)}'
-        "</tbody></table></div>"
+        f'<div class="scroll" role="region" aria-label="Rounds of {escape(arm)}" tabindex="0">'
+        '<table class="told stack rounds"><thead><tr><th scope="col">Round</th>'
+        '<th scope="col">Outcome</th><th scope="col">Trained on</th><th scope="col">Options</th>'
+        f"{last}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _rule(verdict: RuleVerdict) -> str:
+    """A rule, whether it held, and by which figures."""
+    word = "met" if verdict.passed else "not met" if verdict.judged else "not judged"
+    return (
+        f'<li><span class="level {"passed" if verdict.passed else "fail"}">{word}</span> '
+        f'{escape(verdict.rule)}.<br><span class="of">{escape(verdict.reason)}</span></li>'
     )
 
 
@@ -264,25 +276,14 @@ def _curves(folder: Path, results: Results, arm: str, seed: int) -> Markup:
 
 
 def _page(results: Results, manifest: dict[str, Any], folder: Path, detail: str, last: str) -> str:
-    import jinja2
-
-    from roadworthy.report.page import asset, policy
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: asset("templates", name)),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    style = "\n".join(asset("assets", name) for name in ("base.css", "parts.css", "phone.css"))
     arms = [arm for arm in results.arms if not arm.startswith(BASE)]
-    return environment.get_template("flywheel.html").render(
+    return render(
+        "flywheel.html",
+        ("base.css", "parts.css", "phone.css"),
+        (),
         results=results,
         wheel=manifest["flywheel"],
         provenance=manifest["provenance"],
-        policy=policy(style, ""),
-        style=Markup(style),
         blocks=list(_blocks(results)),
         families=list(_families(results, manifest["flywheel"])),
         rounds=[(arm, _rounds(results, arm)) for arm in arms if _rounds(results, arm)],
@@ -294,7 +295,7 @@ def _page(results: Results, manifest: dict[str, Any], folder: Path, detail: str,
 
 
 def _blocks(results: Results) -> Iterator[dict[str, Any]]:
-    """A table per set, simulator and group of scenes: arms down, columns across."""
+    """A table per set, simulator and group of scenes: columns of scores down, arms across."""
     places = dict.fromkeys((c.set, c.open_loop, c.group) for c in results.table)
     for place in sorted(places, key=lambda p: (p[0] != "test", p[0], p[1], p[2] != "rare")):
         if place[2] not in ("rare", "common"):
@@ -310,21 +311,20 @@ def _blocks(results: Results) -> Iterator[dict[str, Any]]:
             "group": place[2],
             "scenes": max(c.scenes for c in cells),
             "errors": sum({c.arm: c.errors for c in cells}.values()),
-            "columns": [
-                (n, next(c.better for c in cells if c.column == n)) for n in columns
-            ],
-            "rows": [(arm, [_shown(by.get((arm, n))) for n in columns]) for arm in arms],
-            "plots": [
-                (n, forest([(i, *_floats(by[arm, n])) for i, arm in enumerate(arms)
-                            if (arm, n) in by]))
-                for n in columns
-            ],
+            "rows": [_across(n, [by.get((arm, n)) for arm in arms]) for n in columns],
             "arms": arms,
-        }  # fmt: skip
+        }
 
 
-def _floats(cell: Cell) -> tuple[float | None, float | None, float | None]:
-    return cell.mean
+def _across(column: str, cells: Sequence[Cell | None]) -> dict[str, Any]:
+    """A row: one column of scores of several arms."""
+    known = [(i, *cell.mean) for i, cell in enumerate(cells) if cell is not None]
+    return {
+        "column": column,
+        "better": next((cell.better for cell in cells if cell is not None), "neither"),
+        "cells": [_shown(cell) for cell in cells],
+        "forest": forest(known),
+    }
 
 
 def _shown(cell: Cell | None) -> dict[str, Any] | None:
@@ -368,16 +368,16 @@ def _families(results: Results, wheel: dict[str, Any]) -> Iterator[dict[str, Any
         if not family:
             continue
         labels = [BASE, *([arm["reference"]] if arm.get("reference") else []), arm["name"]]
-        columns = [n for n in results.headline if results.cell(arm["name"], "test", family, n)]
-        cells = {
-            label: [results.cell(label, "test", family, n) for n in columns] for label in labels
-        }
-        first = next((c for c in cells[arm["name"]] if c), None)
+        own = {n: results.cell(arm["name"], "test", family, n) for n in results.headline}
         yield {
             "family": family,
-            "scenes": first.scenes if first else 0,
-            "columns": columns,
-            "rows": [(label, [_shown(c) for c in row]) for label, row in cells.items()],
+            "scenes": max((cell.scenes for cell in own.values() if cell), default=0),
+            "arms": labels,
+            "rows": [
+                _across(n, [results.cell(label, "test", family, n) for label in labels])
+                for n, cell in own.items()
+                if cell
+            ],
         }
 
 
@@ -421,18 +421,18 @@ def _markdown(results: Results) -> str:
     for block in _blocks(results):
         how = "open loop" if block["open_loop"] else "closed loop"
         lines += [f"## {block['set']}, {block['group']} scenes, {how} ({block['scenes']})", ""]
-        lines.append("| arm | " + " | ".join(name for name, _ in block["columns"]) + " |")
-        lines.append("|---" * (len(block["columns"]) + 1) + "|")
-        for arm, cells in block["rows"]:
+        lines.append("| | " + " | ".join(block["arms"]) + " |")
+        lines.append("|---" * (len(block["arms"]) + 1) + "|")
+        for row in block["rows"]:
             texts = []
-            for cell in cells:
+            for cell in row["cells"]:
                 if cell is None:
                     texts.append("–")
                     continue
                 change = next((c for c in cell["changes"] if c["other"] == BASE), None)
                 more = f"; {change['text']} [{change['interval']}]" if change else ""
                 texts.append(f"{cell['mean']} [{cell['interval']}]{more}")
-            lines.append(f"| {arm} | " + " | ".join(texts) + " |")
+            lines.append(f"| {row['column']} | " + " | ".join(texts) + " |")
         lines.append("")
     for found in results.equivalence:
         lines += [f"Data equivalence of {found.arm} by {found.column} on {found.group} scenes: "

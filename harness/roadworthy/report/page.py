@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from importlib import resources
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -16,7 +17,7 @@ from roadworthy.report.replays import Replays
 from roadworthy.report.verdicts import Verdicts
 from roadworthy.report.view import View
 
-__all__ = ["asset", "page_of", "policy"]
+__all__ = ["page_of", "render"]
 
 _STYLES = ("base.css", "parts.css", "player.css", "phone.css")
 _SCRIPTS = (
@@ -48,24 +49,11 @@ def page_of(
         replays: encoded replays of some or all cases.
         sections: (title, trusted HTML fragment) pairs from plugins.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: asset("templates", name)),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["value"] = format_value
-    environment.filters["breakable"] = _breakable
-    style = "\n".join(asset("assets", name) for name in _STYLES)
-    script = "\n".join(asset("assets", name) for name in _SCRIPTS)
-    return environment.get_template("page.html").render(
+    return render(
+        "page.html",
+        _STYLES,
+        _SCRIPTS,
         view=view,
-        policy=policy(style, script),
-        style=Markup(style),
-        script=Markup(script),
         data=Markup(inert_json(payload_of(view, replays.by_case))),
         blobs=[Markup(blob) for blob in replays.blobs],
         replays=replays,
@@ -76,19 +64,46 @@ def page_of(
     )
 
 
+def render(template: str, styles: Sequence[str], scripts: Sequence[str], **values: Any) -> str:
+    """A template filled in, with styles and scripts in the page and a policy that allows nothing
+    else.
+
+    Args:
+        template: its name.
+        styles, scripts: names of assets, in order.
+        values: what the template names; texts are escaped.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: _asset("templates", name)),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["value"] = format_value
+    environment.filters["breakable"] = _breakable
+    style = "\n".join(_asset("assets", name) for name in styles)
+    script = "\n".join(_asset("assets", name) for name in scripts)
+    return environment.get_template(template).render(
+        policy=_policy(style, script), style=Markup(style), script=Markup(script), **values
+    )
+
+
 def _breakable(name: str) -> Markup:
     """A metric's name that may be broken after its dots and underscores."""
     escaped = str(escape(name))
     return Markup(escaped.replace(".", ".<wbr>").replace("_", "_<wbr>"))
 
 
-def asset(folder: str, name: str) -> str:
+def _asset(folder: str, name: str) -> str:
     """The text of a file in `assets` or `templates`."""
     path = resources.files("roadworthy.report") / folder / name
     return path.read_text(encoding="utf-8")
 
 
-def policy(style: str, script: str) -> str:
+def _policy(style: str, script: str) -> str:
     """Content-Security-Policy: this style and this script, and nothing from anywhere."""
     return "; ".join(
         [

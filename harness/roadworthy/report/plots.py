@@ -37,13 +37,19 @@ def histograms(view: View) -> list[tuple[Column, Markup]]:
     return drawn
 
 
-def histogram(title: str, labels: Sequence[str], series: Sequence[NDArray[np.float64]]) -> Markup:
+def histogram(
+    title: str,
+    labels: Sequence[str],
+    series: Sequence[NDArray[np.float64]],
+    of: str = "cases",
+) -> Markup:
     """Shares of cases per bin, one bar per planner side by side.
 
     Args:
         title: of the column, for those who cannot see the picture.
         labels: of the planners.
         series: per planner its finite values.
+        of: what the values are of.
     """
     joined = np.concatenate(list(series))
     low, high = _range(joined)
@@ -65,7 +71,7 @@ def histogram(title: str, labels: Sequence[str], series: Sequence[NDArray[np.flo
         )
         parts.append(f'<path class="series-{i % 8}" d="{path}"/>')
     said = "; ".join(
-        f"{label}: {len(v)} cases"
+        f"{label}: {len(v)} {of}"
         + (f", median {format_value(float(np.median(v)))}" if len(v) else "")
         for label, v in zip(labels, series, strict=True)
     )
@@ -74,7 +80,7 @@ def histogram(title: str, labels: Sequence[str], series: Sequence[NDArray[np.flo
         f'aria-label="{escape(f"Distribution of {title}. {said}")}">'
         f'<path class="axis" d="M{_LEFT:g} {base + 0.5:g}H{WIDTH - _RIGHT:g}"/>'
         f"{_axis_labels(low, high, flag=bins == 2)}"
-        f'<text x="{_LEFT:g}" y="9">{top:.0%} of cases</text>'
+        f'<text x="{_LEFT:g}" y="9">{top:.0%} of {of}</text>'
         f"{''.join(parts)}</svg>"
     )
 

@@ -62,11 +62,10 @@ def scene_picture(scenario: Scenario, step: int | None = None, height: int = 720
 
 def scene_page(scenario: Scenario) -> str:
     """One HTML file that plays the log; nothing is fetched, nothing but its own script runs."""
-    import jinja2
     from markupsafe import Markup
 
     from roadworthy.report.maps import MapCrop
-    from roadworthy.report.page import asset, policy
+    from roadworthy.report.page import render
     from roadworthy.report.payload import inert_json
     from roadworthy.report.replays import encode_replay
 
@@ -80,21 +79,12 @@ def scene_page(scenario: Scenario) -> str:
         "replays": {"scene": {"map": 3, "runs": [[0, 1, 2]]}},
         "present": scenario.start,
     }
-    style = "\n".join(asset("assets", name) for name in ("base.css", "parts.css", "player.css"))
-    script = "\n".join(asset("assets", name) for name in _SCRIPTS)
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: asset("templates", name)),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("scene.html").render(
+    return render(
+        "scene.html",
+        ("base.css", "parts.css", "player.css"),
+        _SCRIPTS,
         scenario=scenario,
         facts=_facts(scenario),
-        policy=policy(style, script),
-        style=Markup(style),
-        script=Markup(script),
         data=Markup(inert_json(data)),
         blobs=[Markup(blob) for blob in blobs],
     )

@@ -8,7 +8,7 @@ kept apart with the certificate that says so, and is no case to score a planner 
 
 from __future__ import annotations
 
-from roadworthy.variants.checks import BOUNDS, Bounds, check_variant
+from roadworthy.variants.checks import BOUNDS, Bounds, changed_agents, check_variant
 from roadworthy.variants.explain import Explained, explained
 from roadworthy.variants.generate import (
     MANIFEST,
@@ -17,6 +17,8 @@ from roadworthy.variants.generate import (
     GeneratedSet,
     Trial,
     generate_set,
+    read_generated,
+    read_trials,
     unsolvable_folder,
 )
 
@@ -29,8 +31,11 @@ __all__ = [
     "Explained",
     "GeneratedSet",
     "Trial",
+    "changed_agents",
     "check_variant",
     "explained",
     "generate_set",
+    "read_generated",
+    "read_trials",
     "unsolvable_folder",
 ]

@@ -14,7 +14,7 @@ from roadworthy.scenario import DT, AgentKind, Scenario, StateIndex
 from roadworthy.solvability.search import road_rings
 from roadworthy.vehicle import EgoIndex
 
-__all__ = ["BOUNDS", "Bounds", "check_variant"]
+__all__ = ["BOUNDS", "Bounds", "changed_agents", "check_variant"]
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ def check_variant(parent: Scenario, variant: Scenario) -> tuple[str, ...]:
         found.append("map")
     if variant.lineage is None or variant.lineage.parent != parent.hash:
         found.append("lineage")
-    changed = _changed(parent, variant)
+    changed = changed_agents(parent, variant)
     if _overlap_now(variant, changed):
         found.append("overlap")
     elif _collides(parent, variant, changed):
@@ -73,7 +73,7 @@ def check_variant(parent: Scenario, variant: Scenario) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _changed(parent: Scenario, variant: Scenario) -> list[int]:
+def changed_agents(parent: Scenario, variant: Scenario) -> list[int]:
     """Agents of a variant that are not, in every respect, as in its parent, as far as both last."""
     before = {name: i for i, name in enumerate(parent.agents.id)}
     old, new = parent.agents, variant.agents

@@ -11,7 +11,7 @@ from roadworthy.errors import DataError
 from roadworthy.scenario import DT, Scenario
 from roadworthy.scenario_store import ScenarioStore
 from roadworthy.solvability import read_certificates
-from roadworthy.variants.generate import TRIALS, Trial
+from roadworthy.variants.generate import read_trials
 
 __all__ = ["Explained", "explained"]
 
@@ -67,14 +67,7 @@ def explained(folder: Path) -> Iterator[Explained]:
         DataError: no store of variants, or one without certificates.
     """
     certificates = read_certificates(folder)
-    tried: dict[str, dict[str, bool]] = {}
-    if (folder / TRIALS).exists():
-        for line in (folder / TRIALS).read_bytes().splitlines():
-            try:
-                trial = msgspec.json.decode(line, type=Trial)
-            except (msgspec.MsgspecError, ValueError) as error:
-                raise DataError(f"{folder / TRIALS}: {error}") from error
-            tried.setdefault(trial.scenario, {})[trial.planner] = trial.contact < 0
+    tried = read_trials(folder)
     for scene in ScenarioStore(folder).scenarios():
         if not isinstance(scene, Scenario) or scene.lineage is None:
             continue

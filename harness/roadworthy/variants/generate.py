@@ -35,6 +35,8 @@ __all__ = [
     "GeneratedSet",
     "Trial",
     "generate_set",
+    "read_generated",
+    "read_trials",
     "unsolvable_folder",
 ]
 
@@ -95,6 +97,37 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     planner: str
     contact: int
+
+
+def read_generated(folder: Path) -> GeneratedSet:
+    """What is said of a store of variants.
+
+    Raises:
+        DataError: it is no such store, or damaged.
+    """
+    try:
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=GeneratedSet)
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"{folder / MANIFEST}: {error}", hint="`roadworthy generate` makes stores of variants."
+        ) from error
+
+
+def read_trials(folder: Path) -> dict[str, dict[str, bool]]:
+    """Scene hash -> planner -> whether it met nobody; empty where none was tried.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    tried: dict[str, dict[str, bool]] = {}
+    if (folder / TRIALS).exists():
+        for line in (folder / TRIALS).read_bytes().splitlines():
+            try:
+                trial = msgspec.json.decode(line, type=Trial)
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                raise DataError(f"{folder / TRIALS}: {error}") from error
+            tried.setdefault(trial.scenario, {})[trial.planner] = trial.contact < 0
+    return tried
 
 
 def unsolvable_folder(out: Path) -> Path:

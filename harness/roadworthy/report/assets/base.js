@@ -48,6 +48,9 @@ rw.failed = (result) => ["error", "fail"].includes(rw.level(result));
 
 rw.levelWord = { error: "error", fail: "failed", near: "near miss", "": "passed" };
 
+/** What became of a drive, in a word: its own, or that of its level. */
+rw.word = (result) => (result && result.word) || rw.levelWord[rw.level(result)];
+
 rw.seriesClass = (entry) => `series-${entry % 8}`;
 
 /** Says that a table is one, also where a small screen stacks its cells. */

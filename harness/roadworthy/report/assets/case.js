@@ -10,6 +10,7 @@ rw.case = (() => {
 
   function scores(item) {
     const { entries, columns } = rw.data;
+    $("case-scores").hidden = !columns.length;
     const cell = (result, entry, column) => {
       const value = result ? result.v[column] : null;
       const names = { class: `number ${rw.seriesClass(entry)}`, "data-label": entries[entry].label };
@@ -45,7 +46,7 @@ rw.case = (() => {
   }
 
   function facts(item) {
-    const rows = [
+    const rows = item.facts || [
       ["Tags", item.tags.join(", ") || "none"],
       ["Seed", item.rep ? `${item.seed} (repetition ${item.rep})` : item.seed],
       ["Scenario hash", item.hash || "none, it was rejected"],

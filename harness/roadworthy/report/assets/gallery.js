@@ -35,9 +35,8 @@ rw.gallery = (() => {
     if (has) watch(picture, item);
     const outcome = (result, i) => {
       if (!result) return null;
-      const level = rw.level(result);
       const value = rw.data.primary >= 0 ? rw.format(result.v[rw.data.primary]) : "";
-      const why = result.r.length ? result.r[0][1] : rw.levelWord[level];
+      const why = result.r.length ? result.r[0][1] : rw.word(result);
       return el("span", { class: "outcome" }, el("span", { class: `swatch ${rw.seriesClass(i)}` }),
         el("span", { class: "quiet" }, `${rw.data.entries[i].label}: `), el("bdi", {}, why), el("span", { class: "figure" }, value));
     };

@@ -87,7 +87,7 @@ rw.player = (() => {
     const figure = el(
       "figure", { class: "picture" },
       el("figcaption", {}, el("span", { class: `swatch ${rw.seriesClass(entry)}` }), el("bdi", {}, label), " ",
-        el("span", { class: `level ${level || "passed"}` }, rw.levelWord[level])),
+        el("span", { class: `level ${level || "passed"}` }, rw.word(result))),
       canvas,
     );
     const shown = el("input", { type: "checkbox", checked: true, "data-entry": entry });
