@@ -98,6 +98,27 @@ def test_a_run_and_a_set_are_not_mixed(
         write_hard_cases([stores / "parents"], tmp_path)
 
 
+def test_figures_of_the_generator_are_shown(stores: Path, tmp_path: Path) -> None:
+    (tmp_path / "figures.jsonl").write_text(
+        "".join(json.dumps({"scene": s, "seed": 0} | row) + "\n" for s in "abcdef"
+                for row in ({}, {"severity": 0.0, "fit": 4, "fails": 1, "certified_1.0": 2,
+                                 "fails_1.0": 1}, {"severity": 1.0, "fit": 4, "fails": 3,
+                                                   "certified_1.0": 2, "fails_1.0": 2}))
+    )  # fmt: skip
+    (tmp_path / "figures.md").write_text(
+        f"6 scenes.\n\n| what | figure | goal |\n|---|---|---|\n| {EVIL} | 0.5 | 1 |\n\n| x |\n"
+    )
+    page = write_hard_cases([stores / "variants"], tmp_path, figures=tmp_path).read_text()
+    assert EVIL not in page
+    assert '<td data-label="goal">1</td>' in page
+    assert '<th scope="row">x' not in page
+    for words in (
+        "the planner aimed at fails, of all that is fit",
+        "it fails, of what is certified at 1.0 s",
+    ):
+        assert f"Share in which {words}" in page
+
+
 def test_the_dial_is_the_share_of_each_severity(tmp_path: Path) -> None:
     rows = [{"scene": f"s{i}", "seed": 0, "raw": 9} for i in range(20)]
     dials = [{"severity": s, "fit": 8, "fails": int(8 * s) - i % 2 * (s == 0.5)}

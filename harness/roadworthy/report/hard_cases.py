@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -289,15 +290,16 @@ def _dial_columns(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str,
         yield f"fails_{seconds}", key, f"it fails, of what is certified at {seconds} s"
 
 
-def _figures_table(folder: Path) -> list[tuple[str, str]]:
-    """The rows of `figures.md`: what, and the figure."""
+def _figures_table(folder: Path) -> list[list[str]]:
+    """The first table of `figures.md`, its head first; nothing if it is not there."""
     try:
         lines = (folder / "figures.md").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return []
-    cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines
-             if line.startswith("| ")]  # fmt: skip
-    return [(row[0], row[1]) for row in cells if len(row) == 2 and row[0] != "what"]
+    begin = next((i for i, line in enumerate(lines) if line.startswith("| ")), len(lines))
+    table = itertools.takewhile(lambda line: line.startswith("|"), lines[begin:])
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    return [row for i, row in enumerate(rows) if i != 1]  # the second is the rule below the head
 
 
 def _row(i: int, v: _Variant, plays: bool) -> dict[str, Any]:
