@@ -184,9 +184,9 @@ def test_forecasting_scenario(tmp_path: Path) -> None:
 
 
 def test_logs_are_read_in_order_and_bad_ones_do_not_stop_it(tmp_path: Path) -> None:
-    write_sensor_log(tmp_path / "c")
-    write_forecasting(tmp_path / "a")
-    bad = write_sensor_log(tmp_path / "b")
+    write_sensor_log(tmp_path / "train" / "c")
+    write_forecasting(tmp_path / "motion" / "val" / "a")
+    bad = write_sensor_log(tmp_path / "train" / "b")
     (bad / "annotations.feather").write_bytes(b"")
     found = list(Argoverse2(str(tmp_path)).scenarios())
     assert [type(f).__name__ for f in found] == ["Scenario", "Rejected", "Scenario"]

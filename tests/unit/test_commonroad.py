@@ -192,7 +192,7 @@ def test_entities_are_refused(tmp_path: Path) -> None:
         text = commonroad().replace("?><commonRoad", f"?>{declaration}<commonRoad")
         assert "declares a document type" in refused(written(tmp_path, text))
     wide = commonroad().replace("?><commonRoad", f"?>{bomb}<commonRoad").encode("utf-16")
-    assert "not UTF-8" in refused(written(tmp_path, wide))
+    assert "declares a document type" in refused(written(tmp_path, wide))
 
 
 def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,3 +310,58 @@ def test_configurations_of_one_place_are_one_cluster(data_dir: Path) -> None:
     tags = [set(scene.tags) for file in files for scene in CommonRoad(str(file)).scenarios()]
     assert len(tags) == 2
     assert all("log:USA_Peach-4" in words for words in tags)
+
+
+def test_what_is_not_read_is_named(tmp_path: Path) -> None:
+    sets = (
+        '<dynamicObstacle id="50"><type>car</type><shape><rectangle><length>4</length><width>2'
+        "</width></rectangle></shape><initialState><position><point><x>9</x><y>0</y></point>"
+        "</position><orientation><exact>0</exact></orientation><time><exact>0</exact></time>"
+        "</initialState><occupancySet/></dynamicObstacle>"
+    )
+    extra = (
+        '<phantomObstacle id="60"/><phantomObstacle id="61"/><environmentObstacle id="62"/>'
+        '<trafficSign id="801"><trafficSignElement><trafficSignID>206</trafficSignID>'
+        '</trafficSignElement></trafficSign><trafficLight id="901"><active>false</active>'
+        '</trafficLight><planningProblem id="1001"/>'
+    )
+    cars = [
+        obstacle(1, track(0.0, 0.0)),
+        obstacle(2, track(3.5, 30.0), "hovercraft").replace("<trajectory>",
+                                                          "<signalSeries/><trajectory>"),
+        sets,
+    ]  # fmt: skip
+    scenario = read_one(written(tmp_path, commonroad(obstacles=cars, extra=extra)))
+    said = " ".join(scenario.repairs)
+    for words in (
+        "2 <phantomObstacle> not read",
+        "1 <environmentObstacle> not read",
+        "1 traffic signs that set no speed",
+        "1 traffic lights without a cycle",
+        "of 2 planning problems",
+        "agents '50' dropped",
+        "lights and horns of 1 obstacles",
+        "unknown type 'hovercraft'",
+    ):
+        assert words in said, words
+    assert scenario.agents.id == ("2",)
+
+
+def test_shapes_of_parts_are_boxed(tmp_path: Path) -> None:
+    trailer = "<rectangle><length>8</length><width>2.4</width><center><x>-7</x><y>0</y></center>"
+    lorry = obstacle(2, track(3.5, 30.0)).replace("</rectangle>", f"</rectangle>{trailer}"
+                                                  "</rectangle>")  # fmt: skip
+    cars = [obstacle(1, track(0.0, 0.0)), lorry]
+    scenario = read_one(written(tmp_path, commonroad(obstacles=cars, tags="<simulated/>")))
+    np.testing.assert_allclose(scenario.agents.size[0, :2], [2.25 + 11.0, 2.4])
+    np.testing.assert_allclose(scenario.agents.state[0, 0, 0], 30.0 + 0.5 * (2.25 - 11.0))
+
+
+def test_other_spellings_of_one_file(tmp_path: Path, street: Scenario) -> None:
+    loose = commonroad().replace(">", ">\r\n")
+    for data in (
+        b"\xef\xbb\xbf" + loose.encode(),
+        loose.replace("UTF-8", "UTF-16").encode("utf-16"),
+    ):
+        assert read_one(written(tmp_path, data)).hash == street.hash
+    assert "UTF-8" in refused(written(tmp_path, b"\xff\xfe<\x00c"))

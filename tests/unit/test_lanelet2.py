@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -208,6 +209,37 @@ def test_bounds_that_cross(tmp_path: Path) -> None:
     (scenario,) = Lanelet2(str(written(tmp_path, osm.text()))).scenarios()
     assert isinstance(scenario, Scenario)
     assert any("crossed itself" in note for note in scenario.repairs)
+
+
+def test_what_is_not_read_is_named(tmp_path: Path) -> None:
+    osm = OsmWriter()
+    _pair(osm, 0.0)
+    _pair(osm, 20.0, subtype="walkway")
+    rule = '<relation id="{}"><tag k="type" v="{}"/><tag k="subtype" v="{}"/></relation>'
+    more = [("71", "regulatory_element", "right_of_way"), ("72", "multipolygon", "building"),
+            ("73", "route", "bus"), ("74", "regulatory_element", "speed_limit")]  # fmt: skip
+    text = osm.text().replace("</osm>", "".join(rule.format(*row) for row in more) + "</osm>")
+    first = text.index("<nd ref=")
+    text = text[:first] + '<nd ref="987654321"/>' + text[first:]
+    scenario = next(iter(Lanelet2(str(written(tmp_path, text))).scenarios()))
+    assert isinstance(scenario, Scenario), scenario
+    said = " ".join(scenario.repairs)
+    for words in ("rules of subtype 'right_of_way'", "areas of subtype 'building'", "type 'route'",
+                  "1 lanelets of subtype 'walkway'", "1 references of ways to nodes"):  # fmt: skip
+        assert words in said, words
+    assert "speed_limit" not in said
+
+
+def test_names_below_zero(tmp_path: Path) -> None:
+    """JOSM numbers what it has not uploaded with negative numbers."""
+    text, _ = lanelet2_street()
+    below = re.sub(r'(id|ref)=(["\'])(\d+)', r"\1=\2-\3", text)
+    path = tmp_path / "below.osm"
+    path.write_text(below)
+    plain, other = read_map(written(tmp_path, text)), read_map(path)
+    assert other.lane_id == tuple(f"-{name}" for name in plain.lane_id)
+    np.testing.assert_array_equal(other.stop_line_lane, plain.stop_line_lane)
+    assert other.lane_successors.values.tolist() == plain.lane_successors.values.tolist()
 
 
 @pytest.mark.real_logs

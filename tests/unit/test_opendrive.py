@@ -264,6 +264,54 @@ def test_roads_without_geometry_or_lanes(tmp_path: Path) -> None:
     assert "no lane" in refused(written(tmp_path, whole()))
 
 
+def test_what_is_not_read_is_named(tmp_path: Path) -> None:
+    heights = '<elevationProfile><elevation s="0" a="0" b="0.02" c="0" d="0"/></elevationProfile>'
+    things = (
+        '<objects><object id="1" type="building"/><bridge id="2"/></objects>'
+        '<signals><signal id="3"/><signal id="4"/></signals><railroad/>'
+    )
+    lanes = xodr_two_way() + f"<right>{xodr_lane(-4, 'sidewalk', 2.0)}</right>"
+    road = xodr_road("1", xodr_geometry(0, 0, 0, 60), 60.0, lanes, more=heights + things)
+    temporary = '<lanes layer="temporary"><laneSection s="0"><center><lane id="0"/></center>'
+    road = road.replace("</road>", f"{temporary}</laneSection></lanes></road>")
+    scenario = next(
+        iter(OpenDrive(str(written(tmp_path, whole(road, more="<controller/>")))).scenarios())
+    )
+    assert isinstance(scenario, Scenario), scenario
+    said = " ".join(scenario.repairs)
+    for words in ("1 <object>", "1 <bridge>", "2 <signal>", "1 <railroad>", "1 <controller>",
+                  "as if it were flat", "temporary lanes of 1 roads",
+                  "1 lanes of type 'sidewalk'"):  # fmt: skip
+        assert words in said, words
+    assert len(scenario.map.lane_id) == 3
+
+
+def test_sections_of_one_side_leave_the_other_going_on(tmp_path: Path) -> None:
+    first = f'<laneSection s="0">{xodr_two_way()}</laneSection>'
+    wider = xodr_lane(-1, width=4.5, link='<predecessor id="-1"/>')
+    second = (
+        '<laneSection s="30" singleSide="true"><center><lane id="0"/></center>'
+        f"<right>{wider}</right></laneSection>"
+    )
+    road = xodr_road("1", xodr_geometry(0, 0, 0, 60), 60.0, xodr_two_way())
+    head, tail = road.split("<laneSection", 1)
+    road = head + first + second + tail.split("</laneSection>", 1)[1]
+    road_map = read_map(written(tmp_path, whole(road)))
+    index = {name: i for i, name in enumerate(road_map.lane_id)}
+    assert set(index) == {"1.0.1", "1.0.-1", "1.0.-2", "1.1.1", "1.1.-1"}
+    assert names(road_map, road_map.lane_successors[index["1.1.1"]]) == ["1.0.1"]
+    line = road_map.lane_centreline[index["1.1.1"]]
+    np.testing.assert_allclose(line[[0, -1], :2], [[60.0, 1.75], [30.0, 1.75]], atol=1e-6)
+    assert names(road_map, road_map.lane_successors[index["1.0.-1"]]) == ["1.1.-1"]
+
+
+def test_junctions_without_lane_links_follow_the_lanes_own(tmp_path: Path, town: RoadMap) -> None:
+    text = opendrive_town().replace('<laneLink from="-1" to="-1"/>', "")
+    assert "laneLink" not in text
+    found = read_map(written(tmp_path, text))
+    assert found.hash == town.hash
+
+
 @pytest.mark.parametrize(
     "shape",
     [

@@ -469,3 +469,24 @@ def test_times_that_span_years_cost_no_memory(tmp_path: Path) -> None:
     content = description()
     content["metadata"]["ts"] = np.append(np.arange(STEPS - 1) * 0.1, 1e9)
     assert "tracks over" in refused(write_pickle(tmp_path / "a.pkl", content))
+
+
+def test_what_is_not_read_is_named(tmp_path: Path) -> None:
+    content = description()
+    content["map_features"]["bump"] = {"type": "SPEED_BUMP", "polygon": np.zeros((4, 2))}
+    content["tracks"]["8"]["type"] = "UNICORN"
+    content["tracks"]["9"]["state"]["valid"] = np.zeros(60)
+    light = content["dynamic_map_states"]["a1"]
+    content["dynamic_map_states"]["x"] = light | {"lane": "nowhere"}
+    content["map_features"]["a0"]["exit_lanes"] = ["a1", "beyond"]
+    (scenario,) = ScenarioNet(str(write_pickle(tmp_path / "a.pkl", content))).scenarios()
+    assert isinstance(scenario, Scenario), scenario
+    said = " ".join(scenario.repairs)
+    for words in (
+        "1 SPEED_BUMP not read",
+        "unknown type 'UNICORN'",
+        "signals: 1 that govern no lane",
+        "agents: 1 that are never there",
+        "1 links to what is no lane",
+    ):
+        assert words in said, words

@@ -177,3 +177,28 @@ def test_folders_and_limits(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no"):
         Waymo(str(tmp_path / "empty"))
+
+
+def test_padding_and_what_is_not_read(tmp_path: Path) -> None:
+    """Tracks of invalid states alone, as the data set pads them, stop signs, driveways."""
+    empty = b"".join(field(3, field(2, -1.0) + field(3, -1.0) + field(11, 0)) for _ in range(91))
+    data = waymo_scenario() + field(2, field(1, 99) + field(2, 1) + empty)
+    for key, kind in ((70, 7), (71, 9), (72, 10)):
+        data += field(8, field(1, key) + field(kind, field(1, 10)))
+    path = tmp_path / "a.TFRECORD-00000-of-00001"
+    path.write_bytes(record(data) + record(data))
+    assert Waymo.recognises(path)
+    first, second = Waymo(str(tmp_path)).scenarios()
+    assert isinstance(first, Scenario), first
+    assert isinstance(second, Scenario)
+    assert first.hash == second.hash
+    assert "99" not in first.agents.id
+    said = " ".join(first.repairs)
+    for words in ("1 STOP_SIGN", "1 SPEED_BUMP", "1 DRIVEWAY", "agents: 1 that are never there"):
+        assert words in said, words
+
+
+def test_records_without_a_map_are_refused(tmp_path: Path) -> None:
+    data = waymo_scenario()
+    data = data[: data.index(field(7, field(1, field(1, 11) + field(2, 4))))]
+    assert "no lane for cars" in reason(written(tmp_path, record(data)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class Argoverse2:
     """Argoverse 2 logs, in the order of their folders' names.
 
     Args:
-        path: a folder of logs, or one log. A sensor log is a folder with
+        path: one log, or a folder of logs at any depth. A sensor log is a folder with
             `annotations*.feather`, `city_SE3_egovehicle.feather` and
             `map/log_map_archive_*.json`; a motion forecasting scenario one with
             `scenario_*.parquet` and `log_map_archive_*.json`.
@@ -72,12 +73,12 @@ def _is_log(folder: Path) -> bool:
 
 
 def _log_folders(path: Path) -> list[Path]:
-    if _is_log(path):
-        return [path]
-    folders = []
-    for entry in path.iterdir():
-        if entry.is_dir() and _is_log(entry):
-            folders.append(entry)
-            if len(folders) > MAX_FOLDERS:
+    """The log that a folder is, or the logs at any depth below it; none is within another."""
+    found = []
+    for name, below, _ in os.walk(path):
+        if _is_log(Path(name)):
+            found.append(Path(name))
+            below.clear()
+            if len(found) > MAX_FOLDERS:
                 raise DataError(f"{path}: more than {MAX_FOLDERS} logs", hint="Split the folder.")
-    return sorted(folders)
+    return sorted(found)

@@ -11,12 +11,23 @@ from numpy.typing import NDArray
 from roadworthy.errors import DataError
 
 from roadworthy_sources.reading.lines import distinct
-from roadworthy_sources.reading.xmltree import attribute, number, read_xml, text_number
+from roadworthy_sources.reading.xmltree import (
+    attribute,
+    number,
+    read_xml,
+    text_number,
+    unread,
+    word,
+)
 
 __all__ = ["Document", "Lanelet", "Light", "read_document"]
 
 VERSIONS = ("2018a", "2018b", "2020a")
 _MAX_LANELETS = 50_000
+_READ = frozenset(
+    "scenarioTags location lanelet trafficSign trafficLight intersection dynamicObstacle "
+    "staticObstacle obstacle planningProblem".split()
+)
 _SPEED_SIGNS = frozenset(
     "274 274.1 R2-1 C43 B14 B31 r301 R-301 R15 3.24 \u03a1-32 II.50".split()
 ) | {"A 1"}
@@ -101,6 +112,17 @@ def read_document(path: Path) -> Document:
         lanelets[lanelet.id] = lanelet
         if len(lanelets) > _MAX_LANELETS:
             raise DataError(f"{path}: more than {_MAX_LANELETS} lanelets", hint="Cut the map.")
+    notes += unread(root, _READ, "scene")
+    signs = root.findall("trafficSign")
+    speeds = _speed_signs(path, signs)
+    lights = {attribute(path, e, "id", "trafficLight"): _light(path, e)
+              for e in root.findall("trafficLight")}  # fmt: skip
+    if dumb := len(signs) - len(speeds):
+        notes.append(f"map: {dumb} traffic signs that set no speed not read.")
+    if dark := sum(not (light.active and light.cycle) for light in lights.values()):
+        notes.append(f"signals: {dark} traffic lights without a cycle, or switched off, left out.")
+    if (problems := len(root.findall("planningProblem"))) > 1:
+        notes.append(f"ego: of {problems} planning problems the first one's start is read.")
     tags = root.find("scenarioTags")
     words = root.get("tags", "").split() if tags is None else [t.tag for t in tags]
     problem = root.find("planningProblem/initialState")
@@ -112,14 +134,13 @@ def read_document(path: Path) -> Document:
         source=root.get("source", ""),
         tags=frozenset(words),
         lanelets=lanelets,
-        speed_signs=_speed_signs(path, root),
-        lights={attribute(path, e, "id", "trafficLight"): _light(path, e)
-                for e in root.findall("trafficLight")},
+        speed_signs=speeds,
+        lights=lights,
         turns=_turns(root),
         obstacles=[*obstacles, *root.findall("obstacle")],
         start=None if problem is None else _initial(path, problem),
         notes=notes,
-    )  # fmt: skip
+    )
 
 
 def _initial(path: Path, state: Element) -> NDArray[np.float64] | None:
@@ -166,13 +187,13 @@ def _lanelet(path: Path, element: Element) -> Lanelet:
         id=name,
         left=lefts,
         right=rights,
-        left_marking="" if left is None else left.findtext("lineMarking", ""),
-        right_marking="" if right is None else right.findtext("lineMarking", ""),
+        left_marking=word(left, "lineMarking"),
+        right_marking=word(right, "lineMarking"),
         successors=_refs(element, "successor"),
         beside_left=beside("adjacentLeft"),
         beside_right=beside("adjacentRight"),
-        types=frozenset(t.text or "" for t in element.findall("laneletType")),
-        users=frozenset(u.text or "" for u in users),
+        types=frozenset((t.text or "").strip() for t in element.findall("laneletType")),
+        users=frozenset((u.text or "").strip() for u in users),
         signs=_refs(element, "trafficSignRef"),
         lights=_refs(element, "trafficLightRef"),
         speed_limit=np.nan if limit is None else number(path, limit.text, f"{where}.speedLimit"),
@@ -180,14 +201,14 @@ def _lanelet(path: Path, element: Element) -> Lanelet:
     )
 
 
-def _speed_signs(path: Path, root: Element) -> dict[str, float]:
+def _speed_signs(path: Path, signs: list[Element]) -> dict[str, float]:
     """Sign id -> speed limit [m/s], of signs that set one."""
     found = {}
-    for sign in root.findall("trafficSign"):
+    for sign in signs:
         name = attribute(path, sign, "id", "trafficSign")
         for element in sign.findall("trafficSignElement"):
-            value = element.findtext("additionalValue")
-            if element.findtext("trafficSignID") in _SPEED_SIGNS and value:
+            value = word(element, "additionalValue")
+            if word(element, "trafficSignID") in _SPEED_SIGNS and value:
                 speed = number(path, value, f"trafficSign {name}.additionalValue")
                 if 0.0 < speed < 100.0:
                     found[name] = speed
@@ -200,13 +221,13 @@ def _light(path: Path, element: Element) -> Light:
     for part in element.findall("cycle/cycleElement"):
         steps = text_number(path, part, "duration", f"{where}.cycleElement")
         if 0.0 < steps < 1e6:
-            cycle.append((int(steps), part.findtext("color", "")))
+            cycle.append((int(steps), word(part, "color")))
     offset = element.findtext("cycle/timeOffset")
     return Light(
         cycle=tuple(cycle),
         offset=0 if offset is None else int(number(path, offset, f"{where}.timeOffset")),
-        direction=element.findtext("direction", "all"),
-        active=element.findtext("active", "true") == "true",
+        direction=word(element, "direction", "all"),
+        active=word(element, "active", "true") in ("true", "1"),
     )
 
 

@@ -39,14 +39,19 @@ def road_map_of(document: Document) -> RoadMap:
         DataError: no lanelet is for cars.
     """
     lanes, drivable, crossings = [], [], []
+    on_foot = 0
     for lanelet in document.lanelets.values():
         ring = strip(lanelet.left, lanelet.right)
         if "crosswalk" in lanelet.types:
             crossings.append(ring)
-        elif not lanelet.types & _FOOT and lanelet.users != {"pedestrian"}:
+        elif lanelet.types & _FOOT or lanelet.users == {"pedestrian"}:
+            on_foot += 1
+        else:
             drivable.append(ring)
             if not lanelet.types & _ASIDE:
                 lanes.append(_draft(document, lanelet, ring))
+    if on_foot:
+        document.notes.append(f"map: {on_foot} lanelets for people on foot left out.")
     areas = [(AreaKind.DRIVABLE, ring) for ring in union_rings(drivable, _SEAM)]
     areas += [(AreaKind.INTERSECTION, ring) for ring in junction_rings(lanes)]
     areas += [(AreaKind.CROSSWALK, ring) for ring in crossings]
@@ -55,7 +60,7 @@ def road_map_of(document: Document) -> RoadMap:
         for name, lanelet in document.lanelets.items()
         if lanelet.stop_line is not None
     ]
-    return put_together(str(document.path), lanes, areas, stops)
+    return put_together(str(document.path), lanes, areas, stops, notes=document.notes)
 
 
 def _draft(document: Document, lanelet: Lanelet, ring: NDArray[np.float64]) -> LaneDraft:

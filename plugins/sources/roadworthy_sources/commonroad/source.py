@@ -13,7 +13,7 @@ from roadworthy_sources.commonroad.road_map import road_map_of, signals_of
 from roadworthy_sources.commonroad.tracks import read_tracks
 from roadworthy_sources.reading.files import each, find_files
 from roadworthy_sources.reading.fitness import area_verdict, share_on_area
-from roadworthy_sources.reading.tracks import Track, tracks_of
+from roadworthy_sources.reading.tracks import Track, never_there, tracks_of
 
 __all__ = ["CommonRoad", "read_scenario"]
 
@@ -76,6 +76,7 @@ def read_scenario(path: Path) -> Scenario:
     ]
     notes = [
         *document.notes,
+        *never_there(others),
         f"ego: the car {ego.track.id!r} of the traffic drives as the ego; where its axles are is "
         "assumed from its length.",
     ]

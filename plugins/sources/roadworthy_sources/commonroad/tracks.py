@@ -12,7 +12,7 @@ from roadworthy.scenario import STATE_SIZE, AgentKind, StateIndex
 
 from roadworthy_sources.commonroad.document import Document
 from roadworthy_sources.reading.tracks import Track, grid_of, on_grid, smoothed
-from roadworthy_sources.reading.xmltree import attribute, text_number
+from roadworthy_sources.reading.xmltree import attribute, text_number, word
 
 __all__ = ["MAX_STEP", "read_tracks"]
 
@@ -33,7 +33,12 @@ _KIND = {
     "roadBoundary": AgentKind.BARRIER,
     "medianStrip": AgentKind.BARRIER,
 }
+_PARTS = frozenset({"rectangle", "circle", "polygon"})
+_GENERIC = frozenset({"unknown", "pillar", "building"})
+_BLINKERS = frozenset({"initialSignalState", "signalSeries"})
 _HEIGHT = {"truck": 3.2, "bus": 3.2, "train": 3.5, "pedestrian": 1.75}
+
+_Part = tuple[NDArray[np.float64], NDArray[np.float64], float]
 
 
 def read_tracks(document: Document, smooth: int = 0) -> list[Track]:
@@ -44,7 +49,8 @@ def read_tracks(document: Document, smooth: int = 0) -> list[Track]:
         smooth: samples of the local quadratic fit that positions are smoothed by; 0 for none.
 
     Returns:
-        Tracks of one length; obstacles without exact states are noted and left out.
+        Tracks of one length; obstacles without exact states are noted and left out, and so is
+        what their states do not tell alone (signals, sets).
 
     Raises:
         DataError: a state without a value, a step outside 0 to 50,000, two obstacles of one id.
@@ -57,11 +63,15 @@ def read_tracks(document: Document, smooth: int = 0) -> list[Track]:
         name = attribute(path, element, "id", element.tag)
         shape = _shape(path, element.find("shape"), f"obstacle {name}")
         rows = _states(path, element, f"obstacle {name}")
-        if shape is None or rows is None:
+        if shape is None or rows is None or element.find("occupancySet") is not None:
             what = "shape" if shape is None else "trajectory of exact states"
             document.notes.append(f"agents {name!r} dropped: it has no {what}.")
             continue
         raw.append((name, element, shape, *rows))
+    if blinking := sum(
+        any(child.tag in _BLINKERS for child in element) for element in document.obstacles
+    ):
+        document.notes.append(f"agents: lights and horns of {blinking} obstacles not read.")
     last = max((int(steps[-1]) for *_, steps, _ in raw), default=0)
     grid = grid_of(str(path), np.array([0.0, last * document.dt]), len(raw))
     tracks = []
@@ -76,36 +86,55 @@ def read_tracks(document: Document, smooth: int = 0) -> list[Track]:
             begin, end = np.flatnonzero(valid)[[0, -1]]
             if valid[begin : end + 1].all():
                 state[begin : end + 1] = smoothed(state[begin : end + 1], smooth)
-        word = element.findtext("type", "unknown")
-        kind = _KIND.get(word, AgentKind.GENERIC_OBJECT)
-        box = np.array([*size, _HEIGHT.get(word, 1.6)])
+        what = word(element, "type", "unknown")
+        kind = _KIND.get(what, AgentKind.GENERIC_OBJECT)
+        if what not in _KIND and what not in _GENERIC:
+            document.notes.append(f"agents {name!r}: unknown type {what[:40]!r} read as an object.")
+        box = np.array([*size, _HEIGHT.get(what, 1.6)])
         tracks.append(Track(name, kind, box, state, valid))
     return tracks
 
 
 def _is_static(element: Element) -> bool:
-    return element.tag == "staticObstacle" or element.findtext("role") == "static"
+    return element.tag == "staticObstacle" or word(element, "role") == "static"
 
 
-def _shape(
-    path: Path, element: Element | None, where: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float] | None:
-    """Length and width [2], the box's centre [2] and heading in the obstacle's frame."""
+def _shape(path: Path, element: Element | None, where: str) -> _Part | None:
+    """Length and width [2], the box's centre [2] and heading in the obstacle's frame; of a shape
+    of several parts, the box around them."""
     if element is None:
         return None
-    box, circle, polygon = (element.find(n) for n in ("rectangle", "circle", "polygon"))
-    if box is not None:
-        size = [text_number(path, box, name, where) for name in ("length", "width")]
-        has_turn = box.find("orientation") is not None
-        turn = text_number(path, box, "orientation", where) if has_turn else 0.0
-        return np.array(size), _centre(path, box, where), turn
-    if circle is not None:
-        radius = text_number(path, circle, "radius", where)
-        return np.full(2, 2.0 * radius), _centre(path, circle, where), 0.0
-    if polygon is not None:
+    if sum(child.tag in _PARTS for child in element) > 1:
+        return _around([part for child in element if (part := _part(path, child, where))])
+    return next((part for child in element if (part := _part(path, child, where))), None)
+
+
+def _around(parts: list[_Part]) -> _Part | None:
+    """The upright box around some."""
+    corners = []
+    for size, centre, turn in parts:
+        c, s = np.cos(turn), np.sin(turn)
+        box = 0.5 * size * np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])
+        corners.append(centre + box @ np.array([[c, s], [-s, c]]))
+    if not corners:
+        return None
+    low, high = np.concatenate(corners).min(axis=0), np.concatenate(corners).max(axis=0)
+    return high - low, 0.5 * (low + high), 0.0
+
+
+def _part(path: Path, shape: Element, where: str) -> _Part | None:
+    if shape.tag == "rectangle":
+        size = [text_number(path, shape, name, where) for name in ("length", "width")]
+        has_turn = shape.find("orientation") is not None
+        turn = text_number(path, shape, "orientation", where) if has_turn else 0.0
+        return np.array(size), _centre(path, shape, where), turn
+    if shape.tag == "circle":
+        radius = text_number(path, shape, "radius", where)
+        return np.full(2, 2.0 * radius), _centre(path, shape, where), 0.0
+    if shape.tag == "polygon":
         corners = np.array(
             [[text_number(path, p, axis, where) for axis in ("x", "y")]
-             for p in polygon.findall("point")]
+             for p in shape.findall("point")]
         ).reshape(-1, 2)  # fmt: skip
         if len(corners) >= 3:
             low, high = corners.min(axis=0), corners.max(axis=0)

@@ -41,13 +41,15 @@ class Relation:
 
 @dataclass(frozen=True, eq=False)
 class Osm:
-    """One file. `nodes` maps a name to its row of `xy` [N, 2], metres east and north."""
+    """One file. `nodes` maps a name to its row of `xy` [N, 2], metres east and north; `gaps` is
+    how often ways refer to a node that is not there."""
 
     path: Path
     nodes: dict[str, int]
     xy: NDArray[np.float64]
     ways: dict[str, Way]
     relations: dict[str, Relation]
+    gaps: int
 
     def line(self, way: Way) -> NDArray[np.float64]:
         """Points of a way [N, 2]; nodes that are not in the file are left out."""
@@ -144,4 +146,5 @@ def read_osm(path: Path) -> Osm:
         )
         for name, element in _named(path, root, "relation").items()
     }
-    return Osm(path, {name: i for i, name in enumerate(nodes)}, xy, ways, relations)
+    gaps = sum(node not in nodes for way in ways.values() for node in way.nodes)
+    return Osm(path, {name: i for i, name in enumerate(nodes)}, xy, ways, relations, gaps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ __all__ = ["read_map", "read_map_and_notes"]
 
 _SEAM = 0.15
 _CARS = frozenset({"road", "highway", "play_street", "exit", "bus_lane", "emergency_lane", ""})
+_CARPARKS = frozenset({"parking", "parking_lot"})
 _LINES = frozenset({"line_thin", "line_thick"})
 _PASSABLE = {
     "dashed": (True, True),
@@ -40,9 +42,11 @@ _UNITS = {
 
 @dataclass(eq=False)
 class _Lanelet:
-    """One lanelet in one direction; bounds are ways and whether they run backwards."""
+    """One lanelet in one direction; bounds are ways and whether they run backwards. `id` is the
+    lane's name, `name` the relation's."""
 
     id: str
+    name: str
     relation: Relation
     left: tuple[str, bool]
     right: tuple[str, bool]
@@ -74,8 +78,11 @@ def read_map_and_notes(path: Path) -> tuple[RoadMap, list[str]]:
     notes: list[str] = []
     lanelets: list[_Lanelet] = []
     drivable, crossings = [], []
+    left_out: Counter[str] = Counter()
     for name, relation in osm.relations.items():
         if relation.tags.get("type") != "lanelet":
+            if (unread := _unread(relation)) is not None:
+                left_out[unread] += 1
             continue
         lanelet = _lanelet(osm, name, relation, notes)
         if lanelet is None:
@@ -88,13 +95,30 @@ def read_map_and_notes(path: Path) -> tuple[RoadMap, list[str]]:
             lanelets.append(lanelet)
             if relation.tags.get("one_way", "yes") in ("no", "false"):
                 lanelets.append(_reversed(lanelet))
+        else:
+            left_out[f"lanelets of subtype {relation.tags.get('subtype', '')[:40]!r}"] += 1
+    notes += [f"map: {count} {what} not read." for what, count in sorted(left_out.items())]
+    if osm.gaps:
+        notes.append(f"map: {osm.gaps} references of ways to nodes that are not there left out.")
     lanes = _drafts(osm, lanelets)
     mark_crossings(lanes)
     areas = [(AreaKind.DRIVABLE, ring) for ring in union_rings(drivable, _SEAM)]
     areas += [(AreaKind.INTERSECTION, ring) for ring in junction_rings(lanes)]
     areas += [(AreaKind.CROSSWALK, ring) for ring in crossings]
     areas += [(AreaKind.CARPARK, ring) for ring in _carparks(osm)]
-    return put_together(str(path), lanes, areas, _stop_lines(osm, lanelets)), notes
+    stops = _stop_lines(osm, lanelets)
+    return put_together(str(path), lanes, areas, stops, notes=notes), notes
+
+
+def _unread(relation: Relation) -> str | None:
+    """What a relation that is no lanelet is called, where nothing of it is read."""
+    kind, subtype = (relation.tags.get(key, "")[:40] for key in ("type", "subtype"))
+    if kind == "regulatory_element":
+        read = subtype == "speed_limit" or bool(relation.refs("way", "ref_line"))
+        return None if read else f"rules of subtype {subtype!r}"
+    if kind == "multipolygon":
+        return None if subtype in _CARPARKS else f"areas of subtype {subtype!r}"
+    return f"relations of type {kind!r}"
 
 
 def _cars(relation: Relation) -> bool:
@@ -135,14 +159,16 @@ def _of(
         lines.append(line[::-1] if turned else line)
         ends += [nodes[-1], nodes[0]] if turned else [nodes[0], nodes[-1]]
     return _Lanelet(
-        name, relation, left, right, lines[0], lines[1], (ends[0], ends[2], ends[1], ends[3])
-    )
+        name, name, relation, left, right, lines[0], lines[1],
+        (ends[0], ends[2], ends[1], ends[3]),
+    )  # fmt: skip
 
 
 def _reversed(lanelet: _Lanelet) -> _Lanelet:
     a, b, c, d = lanelet.ends
     return _Lanelet(
         f"-{lanelet.id}",
+        lanelet.name,
         lanelet.relation,
         (lanelet.right[0], not lanelet.right[1]),
         (lanelet.left[0], not lanelet.left[1]),
@@ -234,7 +260,7 @@ def _stop_lines(osm: Osm, lanelets: list[_Lanelet]) -> list[tuple[str, NDArray[n
     for lanelet in lanelets:
         for ref in lanelet.relation.refs("relation", "regulatory_element"):
             rule = osm.relations.get(ref)
-            if rule is None or lanelet.id.lstrip("-") in rule.refs("relation", "right_of_way"):
+            if rule is None or lanelet.name in rule.refs("relation", "right_of_way"):
                 continue
             for way in rule.refs("way", "ref_line"):
                 line = osm.line(osm.ways[way]) if way in osm.ways else np.zeros((0, 2))
@@ -247,10 +273,8 @@ def _carparks(osm: Osm) -> list[NDArray[np.float64]]:
     """Outlines of `multipolygon` relations of subtype `parking`, whose ways join up."""
     rings = []
     for relation in osm.relations.values():
-        if relation.tags.get("type") == "multipolygon" and relation.tags.get("subtype") in (
-            "parking",
-            "parking_lot",
-        ):
+        tags = relation.tags
+        if tags.get("type") == "multipolygon" and tags.get("subtype") in _CARPARKS:
             lines = [
                 shapely.linestrings(line)
                 for ref in relation.refs("way", "outer")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from roadworthy.errors import DataError
 
 from roadworthy_sources.opendrive.reference import Cubic, Piece
-from roadworthy_sources.reading.xmltree import attribute, number, read_xml
+from roadworthy_sources.reading.xmltree import attribute, number, read_xml, unread
 
 __all__ = ["Crosswalk", "Document", "Lane", "Link", "Road", "Section", "read_document"]
 
+_READ = frozenset({"header", "road", "junction", "userData", "include", "dataQuality"})
+_READ_OF_ROADS = frozenset(
+    {"link", "type", "planView", "lanes", "objects", "elevationProfile", "lateralProfile",
+     "signals", "userData", "dataQuality"}
+)  # fmt: skip
 MAX_ROADS = 100_000
 MAX_LENGTH = 5_000_000.0
 _STEEPEST = 1e30
@@ -111,7 +116,7 @@ def read_document(path: Path) -> Document:
             number; the message names file, road and field.
     """
     root = read_xml(path, "OpenDRIVE")
-    document = Document(path)
+    document = Document(path, notes=_left_out(root))
     total = 0.0
     for element in root.findall("road"):
         road = _road(path, element, document.notes)
@@ -145,6 +150,26 @@ def read_document(path: Path) -> Document:
     return document
 
 
+def _left_out(root: Element) -> list[str]:
+    """Sentences on what of a file is not read at all."""
+    roads = root.findall("road")
+    things = [
+        o for road in roads for o in road.findall("objects/*") if o.get("type") != "crosswalk"
+    ]
+    notes = unread(root, _READ, "map")
+    notes += unread([part for road in roads for part in road], _READ_OF_ROADS, "map: roads")
+    notes += unread(things, (), "map: roads")
+    notes += unread([s for road in roads for s in road.findall("signals/*")], (), "map: roads")
+    heights = [e for name in ("elevationProfile/elevation", "lateralProfile/*")
+               for road in roads for e in road.findall(name)]  # fmt: skip
+    if any(e.get(key, "0").strip("+-0.eE") for e in heights for key in "abcd"):
+        notes.append("map: read as if it were flat: its heights and slopes are left out.")
+    layers = [e for road in roads for e in road.findall("lanes") if e.get("layer") == "temporary"]
+    if layers:
+        notes.append(f"map: temporary lanes of {len(layers)} roads left out.")
+    return notes
+
+
 def _whole(path: Path, text: str | None, where: str) -> int:
     value = number(path, text, where)
     if value != int(value) or abs(value) > 1000:
@@ -156,12 +181,14 @@ def _road(path: Path, element: Element, notes: list[str]) -> Road:
     name = attribute(path, element, "id", "road")
     where = f"road {name}"
     length = number(path, element.get("length"), f"{where}: length")
+    layers = [e for e in element.findall("lanes") if e.get("layer") != "temporary"]
+    lanes = layers[0] if layers else Element("lanes")
     if not 0.0 <= length <= MAX_LENGTH:
         raise DataError(f"{path}: {where}: length is {length}", hint=f"Wanted: 0 to {MAX_LENGTH}.")
     pieces = [_piece(path, g, f"{where}: geometry") for g in element.findall("planView/geometry")]
     pieces = sorted((p for p in pieces if p.length > 0.0), key=lambda p: p.s)
     kind = element.find("type/speed")
-    sections = _sections(path, element, where, length)
+    sections = _sections(path, lanes, where, length)
     if not pieces or not sections:
         notes.append(f"map.road {name!r} dropped: it has no geometry or no lanes.")
         sections = []
@@ -172,7 +199,7 @@ def _road(path: Path, element: Element, notes: list[str]) -> Road:
         left_hand=element.get("rule", "RHT") == "LHT",
         limit=math.nan if kind is None else _speed(path, kind, where),
         pieces=pieces,
-        offsets=_cubics(path, element.findall("lanes/laneOffset"), "s", where),
+        offsets=_cubics(path, lanes.findall("laneOffset"), "s", where),
         sections=sections,
         before=_link(element.find("link/predecessor")),
         after=_link(element.find("link/successor")),
@@ -236,7 +263,8 @@ def _speed(path: Path, element: Element, where: str) -> float:
 
 
 def _sections(path: Path, road: Element, where: str, length: float) -> list[Section]:
-    elements = road.findall("lanes/laneSection")
+    """The sections of a `<lanes>`; where one is `singleSide`, the lanes of the other side go on."""
+    elements = road.findall("laneSection")
     starts = [number(path, e.get("s"), f"{where}: laneSection.s") for e in elements]
     order = sorted(range(len(starts)), key=starts.__getitem__)
     sections = []
@@ -253,8 +281,26 @@ def _sections(path: Path, road: Element, where: str, length: float) -> list[Sect
                     )
                 lanes[lane.id] = lane
         if end > starts[at] >= 0.0:
+            if sections and elements[at].get("singleSide") in ("true", "1"):
+                lanes |= _going_on(sections[-1], starts[at], lanes)
             sections.append(Section(starts[at], min(end, length), lanes))
     return sections
+
+
+def _going_on(before: Section, s: float, given: dict[int, Lane]) -> dict[int, Lane]:
+    """The lanes of a section that go on beyond station `s`, on the side where none are given."""
+    found = {}
+    for name, lane in before.lanes.items():
+        if name and not any(other * name > 0 for other in given):
+            shift = before.s - s
+            found[name] = replace(
+                lane,
+                widths=[replace(c, s=c.s + shift) for c in lane.widths],
+                borders=[replace(c, s=c.s + shift) for c in lane.borders],
+                before=[name],
+            )
+            lane.after = [name]
+    return found
 
 
 def _lane(path: Path, element: Element, where: str) -> Lane:

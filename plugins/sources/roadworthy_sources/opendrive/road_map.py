@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def read_map(path: Path) -> RoadMap:
 def read_map_and_notes(path: Path) -> tuple[RoadMap, list[str]]:
     """`read_map`, and what was left out, in sentences."""
     document = read_document(path)
+    unread: Counter[str] = Counter()
     strips: dict[str, _Strip] = {}
     areas: list[tuple[AreaKind, NDArray[np.float64]]] = []
     drivable: list[NDArray[np.float64]] = []
@@ -83,11 +85,15 @@ def read_map_and_notes(path: Path) -> tuple[RoadMap, list[str]]:
                     drivable.append(ring)
                 if kind in _CARS or kind == "biking":
                     strips[found.name] = found
+                elif kind not in _AREA and kind != "parking":
+                    unread[kind] += 1
         areas += [(AreaKind.CROSSWALK, ring) for ring in _crosswalks(road)]
+    document.notes += [f"map: {count} lanes of type {kind[:40]!r} not read."
+                       for kind, count in sorted(unread.items())]  # fmt: skip
     lanes = [_draft(document, found, strips) for found in strips.values()]
     areas = [(AreaKind.DRIVABLE, ring) for ring in union_rings(drivable, _SEAM)] + areas
     areas += [(AreaKind.INTERSECTION, ring) for ring in junction_rings(lanes)]
-    return put_together(str(path), lanes, areas), document.notes
+    return put_together(str(path), lanes, areas, notes=document.notes), document.notes
 
 
 def _runs_along(road: Road, lane: Lane) -> bool:
@@ -186,9 +192,22 @@ def _successors(document: Document, found: _Strip) -> list[str]:
     both = road.before is not None and road.after is not None and road.before.id == road.after.id
     for incoming, connecting, contact, pairs in document.connections.get(link.id, []):
         if incoming == road.id and (not both or _touches(document, found, connecting, contact)):
-            goals = [to for start, to in pairs if start == lane.id]
+            goals = [to for start, to in pairs or _own_pairs(document, connecting, contact)
+                     if start == lane.id]  # fmt: skip
             names += _into(document, connecting, contact, goals)
     return names
+
+
+def _own_pairs(document: Document, road: str, contact: str) -> list[tuple[int, int]]:
+    """Lanes before and lanes of a connecting road, as its own lanes tell where its junction does
+    not."""
+    there = document.roads.get(road)
+    if there is None or not there.sections:
+        return []
+    start = contact == "start"
+    lanes = there.sections[0 if start else -1].lanes
+    return [(before, name) for name, lane in lanes.items()
+            for before in (lane.before if start else lane.after)]  # fmt: skip
 
 
 def _touches(document: Document, found: _Strip, connecting: str, contact: str) -> bool:

@@ -36,6 +36,8 @@ _AROUND = 200.0
 _SEAM = 0.15
 _COG_SHARE = 0.54
 _LAYERS = ("lane", "intersection", "crosswalk", "carpark", "generic_drivable")
+_IMPLIED = ("lane_group", "road_edge", "road_line")
+"""Layers that say again what lanes say."""
 _AREA = {
     "intersection": AreaKind.INTERSECTION,
     "crosswalk": AreaKind.CROSSWALK,
@@ -83,7 +85,8 @@ def scenario_of(scene: Any, name: str) -> Scenario:
     poses, vehicle = _ego(scene, where, first, times, grid)
     if found := jumps(poses):
         raise DataError(f"{where}: the ego {found}", hint="Cut the log there.")
-    road_map, index = _road_map(scene, where, poses)
+    notes: list[str] = []
+    road_map, index = _road_map(scene, where, poses, notes)
     route = LaneGraph(road_map).route(poses)
     if route is None:
         raise DataError(f"{where}: the ego drives near no lane", hint="Convert the map again.")
@@ -100,7 +103,7 @@ def scenario_of(scene: Any, name: str) -> Scenario:
         start=HISTORY - 1,
         vehicle=vehicle,
         tags=("real", "py123d", str(scene.get_log_metadata().dataset), *tags),
-        repairs=sentences,
+        repairs=(*notes, *sentences),
     )
 
 
@@ -163,7 +166,9 @@ def _agents(
     return tracks
 
 
-def _road_map(scene: Any, where: str, poses: NDArray[np.float64]) -> tuple[RoadMap, dict[str, int]]:
+def _road_map(
+    scene: Any, where: str, poses: NDArray[np.float64], notes: list[str]
+) -> tuple[RoadMap, dict[str, int]]:
     """The map around the drive, and the index of each lane by its id."""
     api = scene.get_map_api()
     if api is None:
@@ -180,7 +185,11 @@ def _road_map(scene: Any, where: str, poses: NDArray[np.float64]) -> tuple[RoadM
         for layer in _LAYERS
         if layer in known
     }
+    if unread := sorted(known - {*_LAYERS, *_IMPLIED}):
+        notes.append(f"map: layers {', '.join(unread)} not read.")
     lanes = [_lane(lane) for lane in objects.get("lane", [])]
+    if points := sum(len(lane.centreline) < 2 for lane in lanes):
+        notes.append(f"map: {points} lanes whose centreline has no length dropped.")
     lanes = [lane for lane in lanes if len(lane.centreline) > 1]
     _check_sides(lanes)
     rings = [lane.polygon for lane in lanes]
@@ -193,7 +202,7 @@ def _road_map(scene: Any, where: str, poses: NDArray[np.float64]) -> tuple[RoadM
     areas += [(AreaKind.DRIVABLE, ring) for ring in union_rings(rings, _SEAM)]
     if "intersection" not in objects:
         areas += [(AreaKind.INTERSECTION, ring) for ring in junction_rings(lanes)]
-    road_map = put_together(where, lanes, areas)
+    road_map = put_together(where, lanes, areas, notes=notes)
     return road_map, {name: i for i, name in enumerate(road_map.lane_id)}
 
 

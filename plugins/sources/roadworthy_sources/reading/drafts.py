@@ -51,6 +51,8 @@ def put_together(
     lanes: Sequence[LaneDraft],
     areas: Sequence[tuple[AreaKind, NDArray[np.float64]]] = (),
     stop_lines: Sequence[tuple[str, NDArray[np.float64]]] = (),
+    *,
+    notes: list[str],
 ) -> RoadMap:
     """A road map of drafts.
 
@@ -59,6 +61,7 @@ def put_together(
         lanes: at least one; names unique.
         areas: kind and ring.
         stop_lines: name of the lane that ends there, and the line's ends [2, 2].
+        notes: gets a sentence on the links that lead nowhere.
 
     Raises:
         DataError: no lane, two of one name, or one longer than 100 km.
@@ -80,6 +83,9 @@ def put_together(
         return np.array([-1 if j == i else j for i, j in enumerate(found)], np.int64)
 
     held = [(index[name], line) for name, line in stop_lines if name in index]
+    links = [name for lane in lanes for name in (*lane.successors, lane.left, lane.right)]
+    if loose := sum(name is not None and name not in index for name in links):
+        notes.append(f"map: {loose} links to what is no lane of the map left out.")
     return RoadMap(
         lane_id=tuple(index),
         lane_kind=np.array([lane.kind for lane in lanes], np.int8),

@@ -75,7 +75,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)
-        if data and path.suffix == ".gz":
+        if data and path.suffix.lower() == ".gz":
             with gzip.open(path) as packed:
                 data = packed.read(limit + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

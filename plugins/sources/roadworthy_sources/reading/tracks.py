@@ -10,7 +10,7 @@ from roadworthy.errors import DataError
 from roadworthy.kinematics import smooth_derivative
 from roadworthy.scenario import DT, STATE_SIZE, AgentKind, StateIndex, Tracks
 
-__all__ = ["Track", "grid_of", "on_grid", "smoothed", "tracks_of"]
+__all__ = ["Track", "grid_of", "never_there", "on_grid", "smoothed", "tracks_of"]
 
 MAX_VALUES = 20_000_000
 _LONGEST_GAP = 0.6
@@ -112,6 +112,12 @@ def smoothed(state: NDArray[np.float64], window: int) -> NDArray[np.float64]:
     velocity[slow] = (along[:, None] * np.stack([np.cos(yaw), np.sin(yaw)], axis=1))[slow]
     out[:, StateIndex.VX :] = velocity
     return out
+
+
+def never_there(tracks: list[Track]) -> list[str]:
+    """A sentence on the tracks that `tracks_of` leaves out, if there are any."""
+    count = sum(not track.valid.any() for track in tracks)
+    return [f"agents: {count} that are never there with the ego left out."] if count else []
 
 
 def tracks_of(where: str, tracks: list[Track], steps: int) -> Tracks:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -12,7 +15,7 @@ from roadworthy.errors import DataError
 
 from roadworthy_sources.reading.files import AGAIN, read_bytes
 
-__all__ = ["attribute", "number", "read_xml", "text_number"]
+__all__ = ["attribute", "number", "read_xml", "text_number", "unread", "word"]
 
 MAX_BYTES = 256 * 2**20
 MAX_ELEMENTS = 4_000_000
@@ -25,9 +28,9 @@ _LATIN = re.compile(rb"""encoding\s*=\s*["'](iso-8859-1|iso-8859-15|windows-1252
 def read_xml(path: Path, root: str) -> Element:
     """The root element of an XML file (`.gz` is unpacked).
 
-    The text is taken as UTF-8 (or Latin-1 where the file says so), so a document type
-    declaration can only be spelt in one way, and any file that has one is refused: that
-    leaves no entities to expand.
+    The text is taken as UTF-8 (or UTF-16 where it begins with that mark, or Latin-1 where the
+    file says so), so a document type declaration can only be spelt in one way, and any file
+    that has one is refused: that leaves no entities to expand.
 
     Args:
         path: the file.
@@ -38,6 +41,8 @@ def read_xml(path: Path, root: str) -> Element:
     """
     data = read_bytes(path, MAX_BYTES)
     try:
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            data = data.decode("utf-16").encode()
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         if not _LATIN.search(data[:200]):
@@ -98,6 +103,12 @@ def text_number(path: Path, element: Element, name: str, where: str) -> float:
     return number(path, element.findtext(name), f"{where}.{name}")
 
 
+def word(element: Element | None, name: str, default: str = "") -> str:
+    """The text that the child `name` holds, without blanks around it."""
+    text = None if element is None else element.findtext(name)
+    return default if text is None else text.strip()
+
+
 def attribute(path: Path, element: Element, name: str, where: str) -> str:
     """An attribute that must be there.
 
@@ -111,3 +122,15 @@ def attribute(path: Path, element: Element, name: str, where: str) -> str:
             hint="Wanted: 1 to 200 printable characters.",
         )
     return value
+
+
+def unread(elements: Iterable[Element], known: Collection[str], where: str) -> list[str]:
+    """Sentences on those of some elements whose names a reader does not know.
+
+    Args:
+        elements: any.
+        known: names of those that are read, or that say nothing a scene could hold.
+        where: "map", "agents" or the like.
+    """
+    found = Counter(element.tag for element in elements if element.tag not in known)
+    return [f"{where}: {count} <{tag[:40]}> not read." for tag, count in sorted(found.items())]

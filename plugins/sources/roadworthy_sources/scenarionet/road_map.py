@@ -7,6 +7,7 @@ successors from lane ends, neighbours from parallel lanes, lane outlines from ce
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ MAX_FEATURES = 100_000
 _WIDTH = 3.5
 _SEAM = 0.15
 _MIN_AREA = 1.0
+_READ = ("LANE_", "ROAD_LINE", "ROAD_EDGE", "CROSSWALK")
 _INVENTED_LIMIT = {"nuscenes", "av2"}
 
 
@@ -77,7 +79,15 @@ def read_map(path: Path, features: Any, dataset: str) -> tuple[RoadMap, tuple[st
             areas.append((AreaKind.CROSSWALK, ring))
     if not fit:
         notes.append(f"map: not to be scored for drivable area (tag {NO_DRIVABLE_AREA}).")
-    return put_together(str(path), lanes, areas), () if fit else (NO_DRIVABLE_AREA,), notes
+    other = Counter(
+        value["type"]
+        for name, value in objects.items()
+        if not value["type"].startswith(_READ) and not name.startswith("boundary_")
+    )
+    notes += [f"map: {count} {kind[:40] or 'features without a type'} not read."
+              for kind, count in sorted(other.items())]  # fmt: skip
+    road_map = put_together(str(path), lanes, areas, notes=notes)
+    return road_map, () if fit else (NO_DRIVABLE_AREA,), notes
 
 
 def _lane(name: str, value: dict[str, Any], dataset: str, notes: list[str]) -> LaneDraft | None:

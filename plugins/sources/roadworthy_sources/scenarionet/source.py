@@ -26,7 +26,7 @@ from roadworthy.vehicle import Vehicle
 from roadworthy_sources.reading.cars import jumps, rear_axle_poses, vehicle_of_box
 from roadworthy_sources.reading.files import each, find_files
 from roadworthy_sources.reading.fitness import area_verdict, share_on_area
-from roadworthy_sources.reading.tracks import Track, grid_of, on_grid, tracks_of
+from roadworthy_sources.reading.tracks import Track, grid_of, never_there, on_grid, tracks_of
 from roadworthy_sources.scenarionet.road_map import read_map
 from roadworthy_sources.scenarionet.unpickle import read_pickle
 from roadworthy_sources.scenarionet.values import entries, series
@@ -49,6 +49,7 @@ _KIND = {
     "TRAFFIC_CONE": AgentKind.TRAFFIC_CONE,
     "TRAFFIC_BARRIER": AgentKind.BARRIER,
 }
+_OBJECTS = frozenset({"OTHER", "UNSET", "TRAFFIC_OBJECT"})
 _USUAL = {
     AgentKind.VEHICLE: (4.6, 1.9, 1.6),
     AgentKind.PEDESTRIAN: (0.6, 0.6, 1.75),
@@ -135,6 +136,8 @@ def scenario_of(path: Path, content: dict[Any, Any], source: str) -> Scenario:
         tracks[key] = _track(path, key, value, times, grid, own == key)
         if missing := [f for f in _SIZES if value["state"].get(f) is None]:
             notes.append(f"agents {key!r}: no {', '.join(missing)} in the file: taken as usual.")
+        if value["type"] not in _KIND and value["type"] not in _OBJECTS:
+            notes.append(f"agents {key!r}: unknown type {value['type'][:40]!r} read as an object.")
     ego = tracks.pop(own)
     seen = np.flatnonzero(ego.valid)
     span = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 0)
@@ -163,7 +166,11 @@ def scenario_of(path: Path, content: dict[Any, Any], source: str) -> Scenario:
         tags, sentences = area_verdict(share_on_area(road_map, states, vehicle))
         said += sentences
     others = [Track(t.id, t.kind, t.size, t.state[span], t.valid[span]) for t in tracks.values()]
-    notes += [*words, *said]
+    signals, dark = _signals(path, content.get("dynamic_map_states"), road_map, times, grid[span])
+    if dark:
+        said.append(f"signals: {dark} that govern no lane of the map, or have no state for each "
+                    "step, left out.")  # fmt: skip
+    notes += [*words, *said, *never_there(others)]
     return Scenario(
         id=name,
         source=source,
@@ -171,7 +178,7 @@ def scenario_of(path: Path, content: dict[Any, Any], source: str) -> Scenario:
         ego=states,
         agents=tracks_of(str(path), others, steps),
         route=route,
-        signals=_signals(path, content.get("dynamic_map_states"), road_map, times, grid[span]),
+        signals=signals,
         start=HISTORY - 1,
         vehicle=vehicle,
         tags=tuple(dict.fromkeys(("real", source, dataset or "unnamed", *tags))),
@@ -271,12 +278,14 @@ def _signals(
     road_map: RoadMap,
     times: NDArray[np.float64],
     grid: NDArray[np.float64],
-) -> Signals:
-    """Signals at the scene's times; each step has the state of the nearest time before."""
+) -> tuple[Signals, int]:
+    """Signals at the scene's times, and how many were left out; each step has the state of the
+    nearest time before."""
     index = {name: i for i, name in enumerate(road_map.lane_id)}
     rows: dict[int, NDArray[np.int8]] = {}
     lights = entries(path, {} if value is None else value, "dynamic_map_states", MAX_TRACKS)
     at = np.clip(np.searchsorted(times, grid + 1e-3, "right") - 1, 0, len(times) - 1)
+    dark = 0
     for key, light in lights.items():
         state = light.get("state")
         words = state.get("object_state") if isinstance(state, dict) else None
@@ -284,13 +293,14 @@ def _signals(
             words = words.reshape(-1).tolist()
         lane = index.get(str(light.get("lane", key)))
         if lane is None or not isinstance(words, list) or len(words) != len(times):
+            dark += 1
             continue
         codes = np.array([_signal(word) for word in words], np.int8)
         rows.setdefault(lane, codes[at])
     if not rows:
-        return Signals.none(len(grid))
+        return Signals.none(len(grid)), dark
     lanes = sorted(rows)
-    return Signals(np.array(lanes, np.int64), np.stack([rows[lane] for lane in lanes]))
+    return Signals(np.array(lanes, np.int64), np.stack([rows[lane] for lane in lanes])), dark
 
 
 def _signal(word: Any) -> SignalState:

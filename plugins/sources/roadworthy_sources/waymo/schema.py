@@ -29,6 +29,7 @@ MAX_POINTS = 100_000
 _TRACK_TYPE = {1: "VEHICLE", 2: "PEDESTRIAN", 3: "CYCLIST", 4: "OTHER"}
 _LANE_TYPE = {1: "LANE_FREEWAY", 2: "LANE_SURFACE_STREET", 3: "LANE_BIKE_LANE"}
 _SIGNAL = ("UNKNOWN", "STOP", "CAUTION", "GO", "STOP", "CAUTION", "GO", "FLASHING", "FLASHING")
+_UNREAD = {7: "STOP_SIGN", 9: "SPEED_BUMP", 10: "DRIVEWAY"}
 _SOLID = frozenset({2, 3, 6, 7})
 _POINT = struct.Struct("<BdBdBd")
 _STATE = {2: 0, 3: 1, 8: 2, 9: 3, 10: 4, 5: 5, 6: 6, 7: 7}
@@ -170,6 +171,8 @@ def _feature(data: bytes, features: dict[str, dict[str, Any]]) -> None:
             found = _line(_bytes(value), 2, "ROAD_EDGE", "ROAD_EDGE")
         elif field == 8:
             found = {"type": "CROSSWALK", "polygon": _points(_bytes(value), 1)}
+        elif field in _UNREAD:
+            found = {"type": _UNREAD[field]}
     if key is not None and found is not None:
         if str(key) in features:
             raise WireError(f"two map features have the id {key}")

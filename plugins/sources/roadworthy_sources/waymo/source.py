@@ -36,7 +36,14 @@ class Waymo:
     def __init__(self, path: str, limit: int | None = None) -> None:
         self.limit = limit
         what = "a TFRecord file of Waymo scenarios (*.tfrecord*)"
-        self._files = find_files(path, ("",), what, None, lambda name: ".tfrecord" not in name)
+        self._files = find_files(
+            path, ("",), what, None, lambda name: ".tfrecord" not in name.lower()
+        )
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether `path` is a file of TFRecords; see `roadworthy.recognition`."""
+        return path.is_file() and ".tfrecord" in path.name.lower()
 
     def scenarios(self) -> Iterator[Scenario | Rejected]:
         """Admitted scenarios; a record that cannot be read is a `Rejected`."""
