@@ -79,8 +79,9 @@ def test_a_light_governs_the_ways_through_the_junction(street: Scenario) -> None
     assert (state[25:] == SignalState.GREEN).all()
 
 
-def test_solid_lines_are_not_crossed(tmp_path: Path) -> None:
-    text = commonroad().replace("<lineMarking>dashed", "<lineMarking>broad_solid")
+@pytest.mark.parametrize("marking", ["broad_solid", "solid_solid", "curb"])
+def test_solid_lines_are_not_crossed(tmp_path: Path, marking: str) -> None:
+    text = commonroad().replace("<lineMarking>dashed", f"<lineMarking>{marking}")
     scenario = read_one(written(tmp_path, text))
     assert (scenario.map.lane_left == -1).all()
     assert (scenario.map.lane_right == -1).all()
@@ -340,11 +341,17 @@ def test_what_is_not_read_is_named(tmp_path: Path) -> None:
         "1 traffic lights without a cycle",
         "of 2 planning problems",
         "agents '50' dropped",
-        "lights and horns of 1 obstacles",
+        "agents: 1 <signalSeries> not read",
         "unknown type 'hovercraft'",
     ):
         assert words in said, words
     assert scenario.agents.id == ("2",)
+
+
+def test_ways_out_instead_of_successors(tmp_path: Path, street: Scenario) -> None:
+    """What commonroad-io reads since 2023: `outgoingStraight` and the like."""
+    text = commonroad().replace("successorsStraight", "outgoingStraight")
+    assert read_one(written(tmp_path, text)).hash == street.hash
 
 
 def test_shapes_of_parts_are_boxed(tmp_path: Path) -> None:

@@ -24,10 +24,16 @@ __all__ = ["Document", "Lanelet", "Light", "read_document"]
 
 VERSIONS = ("2018a", "2018b", "2020a")
 _MAX_LANELETS = 50_000
+_OBSTACLES = ("dynamicObstacle", "staticObstacle", "obstacle")
 _READ = frozenset(
     "scenarioTags location lanelet trafficSign trafficLight intersection dynamicObstacle "
     "staticObstacle obstacle planningProblem".split()
 )
+_READ_OF_LANELETS = frozenset(
+    "leftBound rightBound predecessor successor adjacentLeft adjacentRight stopLine laneletType "
+    "userOneWay userBidirectional trafficSignRef trafficLightRef speedLimit".split()
+)
+_READ_OF_OBSTACLES = frozenset("role type shape initialState trajectory occupancySet".split())
 _SPEED_SIGNS = frozenset(
     "274 274.1 R2-1 C43 B14 B31 r301 R-301 R15 3.24 \u03a1-32 II.50".split()
 ) | {"A 1"}
@@ -112,7 +118,11 @@ def read_document(path: Path) -> Document:
         lanelets[lanelet.id] = lanelet
         if len(lanelets) > _MAX_LANELETS:
             raise DataError(f"{path}: more than {_MAX_LANELETS} lanelets", hint="Cut the map.")
+    obstacles = [e for kind in _OBSTACLES for e in root.findall(kind)]
+    parts = [part for lanelet in root.findall("lanelet") for part in lanelet]
     notes += unread(root, _READ, "scene")
+    notes += unread(parts, _READ_OF_LANELETS, "map: lanelets")
+    notes += unread([p for e in obstacles for p in e], _READ_OF_OBSTACLES, "agents")
     signs = root.findall("trafficSign")
     speeds = _speed_signs(path, signs)
     lights = {attribute(path, e, "id", "trafficLight"): _light(path, e)
@@ -126,7 +136,6 @@ def read_document(path: Path) -> Document:
     tags = root.find("scenarioTags")
     words = root.get("tags", "").split() if tags is None else [t.tag for t in tags]
     problem = root.find("planningProblem/initialState")
-    obstacles = (*root.findall("dynamicObstacle"), *root.findall("staticObstacle"))
     return Document(
         path=path,
         id=attribute(path, root, "benchmarkID", "commonRoad"),
@@ -137,7 +146,7 @@ def read_document(path: Path) -> Document:
         speed_signs=speeds,
         lights=lights,
         turns=_turns(root),
-        obstacles=[*obstacles, *root.findall("obstacle")],
+        obstacles=obstacles,
         start=None if problem is None else _initial(path, problem),
         notes=notes,
     )
@@ -235,6 +244,6 @@ def _turns(root: Element) -> dict[str, str]:
     found = {}
     for incoming in root.findall("intersection/incoming"):
         for way in ("Left", "Straight", "Right"):
-            for ref in _refs(incoming, f"successors{way}"):
+            for ref in _refs(incoming, f"successors{way}") + _refs(incoming, f"outgoing{way}"):
                 found[ref] = way.lower()
     return found

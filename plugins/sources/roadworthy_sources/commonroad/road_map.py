@@ -17,8 +17,10 @@ __all__ = ["road_map_of", "signals_of"]
 
 _SEAM = 0.15
 _FOOT = frozenset({"sidewalk"})
-_ASIDE = frozenset({"shoulder", "border", "restricted", "parking"})
-_SOLID = frozenset({"solid", "broad_solid"})
+_ASIDE = frozenset({"shoulder", "border", "restricted", "restricted_area", "parking"})
+_SOLID = frozenset(
+    "solid broad_solid solid_solid solid_dashed dashed_solid curb lowered_curb".split()
+)
 _COLOURS = {
     "green": SignalState.GREEN,
     "yellow": SignalState.YELLOW,

@@ -31,11 +31,11 @@ _KIND = {
     "pedestrian": AgentKind.PEDESTRIAN,
     "constructionZone": AgentKind.BARRIER,
     "roadBoundary": AgentKind.BARRIER,
+    "median_strip": AgentKind.BARRIER,
     "medianStrip": AgentKind.BARRIER,
 }
 _PARTS = frozenset({"rectangle", "circle", "polygon"})
 _GENERIC = frozenset({"unknown", "pillar", "building"})
-_BLINKERS = frozenset({"initialSignalState", "signalSeries"})
 _HEIGHT = {"truck": 3.2, "bus": 3.2, "train": 3.5, "pedestrian": 1.75}
 
 _Part = tuple[NDArray[np.float64], NDArray[np.float64], float]
@@ -68,10 +68,6 @@ def read_tracks(document: Document, smooth: int = 0) -> list[Track]:
             document.notes.append(f"agents {name!r} dropped: it has no {what}.")
             continue
         raw.append((name, element, shape, *rows))
-    if blinking := sum(
-        any(child.tag in _BLINKERS for child in element) for element in document.obstacles
-    ):
-        document.notes.append(f"agents: lights and horns of {blinking} obstacles not read.")
     last = max((int(steps[-1]) for *_, steps, _ in raw), default=0)
     grid = grid_of(str(path), np.array([0.0, last * document.dt]), len(raw))
     tracks = []
