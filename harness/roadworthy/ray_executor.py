@@ -6,21 +6,19 @@ Workers make their simulator, metrics and planners when the first task comes. Re
 with the records, so that nodes need not see the run directory; files that the suite names (stores,
 logs, planners given by path) they do.
 
-When a worker or a node is lost, the cases that it held are tried again one by one, as by the
-`process` executor, and the one that kills its worker again is charged with it.
+Below each Ray worker a worker process of our own carries the planners, so that what they do to it
+is known as precisely as by the `process` executor. When it, a Ray worker or a node is lost, the
+cases that it held are tried again one by one, and the one that kills its worker again is charged
+with it.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
-import faulthandler
-import functools
 import logging
 import os
-import resource
 import tempfile
-import time
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -29,23 +27,27 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from roadworthy import references
-from roadworthy.errors import RoadworthyError, RunError, SuiteError
+from roadworthy.bench import Setup, Task
+from roadworthy.errors import RoadworthyError, RunError, RunStopped, SuiteError
 from roadworthy.evaluate import failed_record
-from roadworthy.executors import Bench, Setup, Task, singles
+from roadworthy.executors import starved, tried_again
 from roadworthy.rollout import Case, CaseError, Status
 from roadworthy.store import CaseRecord, write_file
 from roadworthy.suite import Resources
+from roadworthy.worker import Worker
 
-__all__ = ["cluster", "run_ray"]
+__all__ = ["cluster", "misfit", "run_ray"]
 
 _GIB = 1 << 30
+_LOOK_S = 10.0
+"""When nothing has come back for so long, look whether the nodes that are left suffice."""
 
-Answer = tuple[list[CaseRecord], dict[str, bytes]]
-"""Records, and files to keep, by their path below the run directory."""
+Answer = tuple[list[CaseRecord] | CaseError, dict[str, bytes]]
+"""Records, or why the worker was lost; and files to keep, by their path below the run directory."""
 
 
 @contextlib.contextmanager
-def cluster(address: str, workers: int) -> Iterator[dict[str, float]]:
+def cluster(address: str, workers: int) -> Iterator[list[dict[str, float]]]:
     """A connection to a cluster: to the one that is connected to already, to `address`, or to one
     started here for as long.
 
@@ -54,7 +56,7 @@ def cluster(address: str, workers: int) -> Iterator[dict[str, float]]:
         workers: see `address`.
 
     Yields:
-        What the cluster has: "CPU", "GPU" and the like.
+        What each node has: "CPU", "GPU", "memory" in bytes.
 
     Raises:
         SuiteError: Ray is not installed.
@@ -74,10 +76,34 @@ def cluster(address: str, workers: int) -> Iterator[dict[str, float]]:
                 hint="Give --ray-address HOST:PORT of `ray start --head`, or none.",
             ) from error
     try:
-        yield dict(ray.cluster_resources())
+        yield _nodes()
     finally:
         if ours:
             ray.shutdown()
+
+
+def _nodes() -> list[dict[str, float]]:
+    return [dict(node["Resources"]) for node in _ray().nodes() if node["Alive"]]
+
+
+def misfit(needs: Resources, nodes: list[dict[str, float]]) -> str:
+    """Why no node can ever carry a planner that needs so much; "" if one can.
+
+    Args:
+        needs: as its suite says.
+        nodes: what each node has, idle or not.
+    """
+    gpus, memory = needs.gpus, needs.memory_gb or 0.0
+    for node in nodes:
+        enough = node.get("GPU", 0.0) >= gpus and node.get("memory", 0.0) >= memory * _GIB
+        if enough and node.get("CPU", 0.0) >= 1.0:
+            return ""
+    there = "; ".join(
+        f"{node.get('CPU', 0.0):g} CPUs, {node.get('GPU', 0.0):g} GPUs, "
+        f"{node.get('memory', 0.0) / _GIB:.3g} GB"
+        for node in nodes
+    )
+    return f"needs 1 CPU, {gpus:g} GPUs, {memory:g} GB on one node; there are: {there or 'none'}"
 
 
 def run_ray(
@@ -94,6 +120,7 @@ def run_ray(
         folder: the run directory.
 
     Raises:
+        RunStopped: no node is left that has what a planner needs; finished cases are kept.
         RoadworthyError: whatever a worker cannot go on after.
     """
     ray = _ray()
@@ -126,21 +153,24 @@ def run_ray(
                 submit(task)
             if not pending:
                 return
-            ready, _ = ray.wait(list(pending), num_returns=1)
+            ready, _ = ray.wait(list(pending), num_returns=1, timeout=_LOOK_S)
+            if not ready:
+                _check_nodes(setup, {task.planner for task in pending.values()})
             for ref in ready:
                 task = pending.pop(ref)
                 try:
                     answer: Answer | RoadworthyError = ray.get(ref)
                 except ray.exceptions.RayError as error:
-                    if len(task.cases) > 1 or not task.again:
-                        queue.extendleft(reversed(singles(task)))
-                    else:
-                        fault = _died(error, setup.plan_time_limit_s)
-                        yield [failed_record(task.planner, task.indexes[0], task.cases[0], fault)]
-                    continue
+                    answer = (_lost(error), {})
                 if isinstance(answer, RoadworthyError):
                     raise answer
                 records, files = answer
+                if isinstance(records, CaseError):
+                    if more := tried_again(task, records):
+                        queue.extendleft(reversed(more))
+                    else:
+                        yield [failed_record(task.planner, task.indexes[0], task.cases[0], records)]
+                    continue
                 for name, data in files.items():
                     path = folder / name
                     if not path.exists():
@@ -151,6 +181,16 @@ def run_ray(
         for ref in pending:
             with contextlib.suppress(Exception):  # the cluster may be gone
                 ray.cancel(ref, force=True)
+
+
+def _check_nodes(setup: Setup, planners: Iterable[str]) -> None:
+    nodes = _nodes()
+    for planner in sorted(planners):
+        if why := misfit(setup.resources.get(planner, Resources()), nodes):
+            raise RunStopped(
+                f"planner {planner!r} {why}",
+                hint="Nodes were lost. Add some and `roadworthy resume` the folder.",
+            )
 
 
 def _ray() -> Any:
@@ -164,29 +204,14 @@ def _ray() -> Any:
     return ray
 
 
-def _died(error: Exception, limit: float) -> CaseError:
+def _lost(error: Exception) -> CaseError:
     reason = str(error).splitlines()
     return CaseError(
         Status.PLANNER_ERROR,
         "WorkerDied",
-        f"the worker died twice with this case ({type(error).__name__}), or the planner did not "
-        f"come back within {limit:g} s\n  {reason[0] if reason else ''}",
+        f"Ray lost the worker or its node twice with this case ({type(error).__name__})\n"
+        f"  {reason[0] if reason else ''}",
     )
-
-
-@functools.lru_cache(maxsize=1)
-def _bench(setup: bytes) -> Bench:
-    """This worker's place of work, made when its first task comes."""
-    return Bench(references.loads(setup), _watch)
-
-
-def _watch(moment: float) -> None:
-    """End this worker if the planner is not back by then, even from native code."""
-    if moment:
-        left = max(0.1, moment - time.monotonic())
-        faulthandler.dump_traceback_later(left, exit=True)
-    else:
-        faulthandler.cancel_dump_traceback_later()
 
 
 def _work(
@@ -195,24 +220,80 @@ def _work(
     """What runs on the cluster: one batch for one planner."""
     import ray
 
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    owner = os.getpid()
     try:
-        bench = _bench(ray.get(setup[0]))
-        limit = int(bench.setup.memory_of(planner) * _GIB)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, before[1]))
-        task = Task(planner, indexes, tuple(map(references.loads, ray.get(cases))))
-        if bench.setup.rollouts is None:
-            return bench.work(task), {}
-        with tempfile.TemporaryDirectory() as scratch:
-            records = bench.work(task, Path(scratch))
-            found = (p for p in Path(scratch).rglob("*") if p.is_file())
-            return records, {str(p.relative_to(scratch)): p.read_bytes() for p in found}
+        place = _place(ray.get(setup[0]), os.environ.get("CUDA_VISIBLE_DEVICES"))
+        packed: Any = tuple(map(references.Packed, ray.get(cases)))
+        return place.carry(Task(planner, indexes, packed)), place.files()
     except RoadworthyError as error:
         return error
     except Exception:
         return RunError(f"a worker failed:\n{traceback.format_exc()}")
-    finally:
-        if os.getpid() != owner:
-            os._exit(1)  # the planner forked: the copy must not answer
-        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+_here: dict[tuple[bytes, str | None], _Place] = {}
+
+
+def _place(setup: bytes, gpus: str | None) -> _Place:
+    """This Ray worker's place of work, made when its first task comes; another one for another
+    run, or when Ray gives it other GPUs."""
+    if (setup, gpus) not in _here:
+        for left in _here.values():
+            left.dismiss()
+        _here.clear()
+        _here[setup, gpus] = _Place(references.loads(setup))
+    return _here[setup, gpus]
+
+
+class _Place:
+    """A worker process below a Ray worker.
+
+    Planners run one process further down, so that their death or silence tells who died, how, and
+    in whose code, as it does in the `process` executor; Ray itself only says that a worker is gone.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._scratch = tempfile.TemporaryDirectory()
+        self._setup = replace(setup, rollouts=setup.rollouts and Path(self._scratch.name))
+        self._worker: Worker | None = None
+
+    def carry(self, task: Task) -> list[CaseRecord] | CaseError:
+        """The records of a task, or why its worker was lost."""
+        if self._worker is None:
+            self._worker = Worker(self._setup, task)
+        else:
+            self._worker.give(task)
+        worker, self._worker = self._worker, None
+        while (outcome := worker.poll()) is None:
+            worker.wait(0.25)
+        if isinstance(outcome, CaseError):
+            return outcome
+        self._worker = worker
+        short = [] if worker.is_fresh else starved(task, outcome)
+        if not short:
+            return outcome
+        # Memory may have been leaked by others: these cases get a new worker each.
+        found = {record.index: record for record in outcome}
+        for one in short:
+            self.dismiss()
+            again = self.carry(one)
+            if isinstance(again, CaseError):
+                case: Any = one.cases[0]
+                case = references.loads(case.data)
+                again = [failed_record(one.planner, one.indexes[0], case, again)]
+            found |= {record.index: record for record in again}
+        return list(found.values())
+
+    def files(self) -> dict[str, bytes]:
+        """What the worker has written since the last call, by path; it is taken away here."""
+        found = {}
+        for path in sorted(Path(self._scratch.name).rglob("*")):
+            if path.is_file():
+                found[str(path.relative_to(self._scratch.name))] = path.read_bytes()
+                path.unlink()
+        return found
+
+    def dismiss(self) -> None:
+        """End the worker; the next task gets a new one."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None

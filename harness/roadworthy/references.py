@@ -15,7 +15,7 @@ from typing import Any
 from roadworthy.scenario import Scenario
 from roadworthy.scenario_store.reader import read_stored, stored_at
 
-__all__ = ["dumps", "loads"]
+__all__ = ["Packed", "dumps", "loads"]
 
 loads = pickle.loads
 """The value back. Only for bytes of `dumps` from a process of the same run. Raises `DataError` if a
@@ -42,6 +42,17 @@ def dumps(value: Any, *, verify: bool = False) -> bytes:
     pickler.dispatch_table = {**copyreg.dispatch_table, Scenario: reduce}
     pickler.dump(value)
     return out.getvalue()
+
+
+class Packed:
+    """Bytes of `dumps` on their way through a process that has no use for the value itself: who
+    unpickles this gets the value."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __reduce__(self) -> Any:
+        return loads, (self.data,)
 
 
 def _fetch(store: str, line: bytes, verify: bool) -> Scenario:

@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.bench import Task
 from roadworthy.errors import RunError
-from roadworthy.executors import Task, run_inline
+from roadworthy.executors import run_inline
 from roadworthy.joblog import JobLog
 from roadworthy.pace import RunPlan, estimate, pace_keys, remember
 from roadworthy.plugins import registry

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from roadworthy.bench import Setup, Task
 from roadworthy.devices import visible_gpus
 from roadworthy.errors import SuiteError
-from roadworthy.executors import Setup, Task, run_inline, run_processes
+from roadworthy.executors import run_inline, run_processes
 from roadworthy.store import CaseRecord
 from roadworthy.suite import Suite
 
@@ -21,34 +22,34 @@ def workforce(suite: Suite) -> Iterator[tuple[int, tuple[str, ...]]]:
     """How many work at once, and on which GPUs; with `ray`, connected to the cluster.
 
     Raises:
-        SuiteError: a planner needs more GPUs than there are.
+        SuiteError: a planner needs more than there is, or than one node of the cluster has.
     """
     wanted = max((config.resources.gpus for config in suite.planners), default=0.0)
     if suite.run.executor == "ray":
-        from roadworthy.ray_executor import cluster
+        from roadworthy.ray_executor import cluster, misfit
 
-        with cluster(suite.run.ray_address, suite.run.workers) as found:
-            devices = tuple(str(i) for i in range(int(found.get("GPU", 0))))
-            _check_gpus(suite, len(devices))
-            yield suite.run.workers or max(1, int(found.get("CPU", 1))), devices
+        with cluster(suite.run.ray_address, suite.run.workers) as nodes:
+            for config in suite.planners:
+                if why := misfit(config.resources, nodes):
+                    hint = "Change the planner's `resources`, or add a node that has them."
+                    raise SuiteError(f"{config.where}: {why}", hint=hint)
+            gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+            cores = sum(int(node.get("CPU", 0)) for node in nodes)
+            yield suite.run.workers or max(1, cores), tuple(map(str, range(gpus)))
         return
     devices = visible_gpus()
-    _check_gpus(suite, len(devices))
+    for config in suite.planners:
+        if config.resources.gpus > len(devices):
+            raise SuiteError(
+                f"{config.where}: needs {config.resources.gpus:g} GPUs, there are {len(devices)}",
+                hint="Change the planner's `resources`, or run where there are enough.",
+            )
     workers = 1
     if suite.run.executor == "process":
         workers = suite.run.workers or os.cpu_count() or 1
         if wanted:
             workers = max(1, min(workers, int(len(devices) / wanted)))
     yield workers, devices
-
-
-def _check_gpus(suite: Suite, there: int) -> None:
-    for config in suite.planners:
-        if config.resources.gpus > there:
-            raise SuiteError(
-                f"{config.where}: needs {config.resources.gpus:g} GPUs, there are {there}",
-                hint="Change the planner's `resources`, or run where there are enough.",
-            )
 
 
 def compute(

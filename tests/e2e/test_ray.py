@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fault_table import Fault, kept_through, results
+from roadworthy.errors import SuiteError
 from roadworthy.rollout import Status
 from roadworthy.runner import run_suite
 from roadworthy.suite import override, parse_suite
@@ -86,3 +87,47 @@ def test_what_a_planner_does_to_its_worker_is_charged_to_it(two_nodes: Any, tmp_
     run = run_suite(parse_suite(text, "far.toml"), tmp_path / "run")
     found = {r.planner: (r.status, r.error.type if r.error else "") for r in run.records}
     assert found == {"vanishes": (Status.PLANNER_ERROR, "WorkerDied"), "good": (Status.OK, "")}
+
+
+def test_a_planner_that_hangs_in_native_code_is_out_of_time(two_nodes: Any, tmp_path: Path) -> None:
+    text = SUITE.replace("count = 8", "count = 2").replace('"idm"', f'"{BAD}:HangsInNativeCode"')
+    text = text.replace("plan_time_limit_s = 20.0", "plan_time_limit_s = 1.0")
+    run = run_suite(parse_suite(text, "far.toml"), tmp_path / "run")
+    found = {(r.planner, r.status, r.error.type if r.error else "") for r in run.records}
+    assert found == {
+        ("hangs-in-native-code", Status.TIMEOUT, "PlannerTimeout"),
+        ("good", Status.OK, ""),
+    }
+
+
+def test_a_planner_gets_the_gpu_that_it_asks_for(two_nodes: Any, tmp_path: Path) -> None:
+    """The cluster is told of a GPU that is not there: it is counted, and never touched."""
+    cluster, _ = two_nodes
+    node = cluster.add_node(
+        num_cpus=1, num_gpus=1, memory=2 * 2**30, object_store_memory=80 * 2**20
+    )
+    try:
+        plans: list[str] = []
+        text = SUITE.replace("count = 8", "count = 2")
+        text = text.replace('"idm"', f'{{name = "{BAD}:NeedsGPU", resources = {{gpus = 1}}}}')
+        run = run_suite(
+            parse_suite(text, "far.toml"),
+            tmp_path / "run",
+            announce=lambda plan: plans.append(str(plan)),
+        )
+        assert "1 GPU" in plans[0]
+        assert {(r.planner, r.status) for r in run.records} == {
+            ("needs-gpu", Status.OK),
+            ("good", Status.OK),
+        }
+        more = text.replace("gpus = 1", "gpus = 2")
+        with pytest.raises(SuiteError, match=r"planners\[0\].* 2 GPUs.* on one node"):
+            run_suite(parse_suite(more, "far.toml"), tmp_path / "more")
+    finally:
+        cluster.remove_node(node)
+
+
+def test_memory_that_no_node_has_is_refused_at_once(two_nodes: Any, tmp_path: Path) -> None:
+    text = SUITE.replace("memory_gb = 1.5", "memory_gb = 3.0")
+    with pytest.raises(SuiteError, match=r"planners\[1\].* 3 GB on one node"):
+        run_suite(parse_suite(text, "far.toml"), tmp_path / "run")

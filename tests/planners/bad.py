@@ -166,6 +166,15 @@ class Good(_Cruise):
         return self.cruise(observation)
 
 
+class NeedsGPU(_Cruise):
+    """Drives only where it was given a GPU, and that is what it may see of them."""
+
+    def plan(self, observation: Observation) -> Trajectory:
+        if not os.environ.get("CUDA_VISIBLE_DEVICES", "").isdigit():
+            raise RuntimeError(f"devices: {os.environ.get('CUDA_VISIBLE_DEVICES')!r}")
+        return self.cruise(observation)
+
+
 def _first_time() -> bool:
     """Whether nobody has been here before, in any process: makes the file that remembers it."""
     try:

@@ -1,0 +1,217 @@
+"""A worker process: carries one task after another, is watched, and can be limited and killed."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from roadworthy import references
+from roadworthy.bench import Bench, Setup, Task
+from roadworthy.errors import RoadworthyError, RunError
+from roadworthy.garbage import collect_rarely
+from roadworthy.orphans import die_with_parent
+from roadworthy.rollout import CaseError, Status
+from roadworthy.store import CaseRecord
+
+__all__ = ["Worker"]
+
+_GIB = 1 << 30
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+_WORKER = dict.fromkeys(_THREADS, "1") | {
+    "MALLOC_MMAP_THRESHOLD_": str(_GIB),
+    "MALLOC_TRIM_THRESHOLD_": str(_GIB // 2),
+}
+"""Environment of a worker: one numeric thread, for workers are the parallelism; and memory that a
+batch gave back is kept for the next one, for glibc would ask the kernel for it page by page."""
+
+
+class Worker:
+    """A worker process and the task it holds.
+
+    Args:
+        setup: what it needs besides its cases.
+        task: its first one.
+        gpus: which GPUs it may use, as `CUDA_VISIBLE_DEVICES` has them; None leaves them as they
+            are.
+    """
+
+    def __init__(self, setup: Setup, task: Task, gpus: str | None = None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.deadline = context.Value("d", 0.0, lock=False)
+        self.setup = setup
+        self.given = 0
+        self.process = context.Process(
+            target=_serve, args=(theirs, self.deadline, setup), daemon=True
+        )
+        self._patience = _Patience()
+        with _environment(gpus), _no_script():
+            self.process.start()
+        theirs.close()
+        self.give(task)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no other case than the one it holds has ever been in this process."""
+        return self.given == 1 and len(self.task.cases) == 1
+
+    def give(self, task: Task) -> None:
+        """Hand it its next task."""
+        self.task = task
+        self.given += 1
+        with contextlib.suppress(BrokenPipeError):  # a dead worker is noticed by `poll`
+            self.pipe.send_bytes(references.dumps(task))
+
+    def poll(self) -> list[CaseRecord] | CaseError | None:
+        """Records, why the worker is gone, or None while it works."""
+        try:
+            if self.pipe.poll():
+                answer = self.pipe.recv()
+                if isinstance(answer, BaseException):
+                    self.kill()
+                    raise answer
+                records: list[CaseRecord] = answer
+                return records
+        except (EOFError, ConnectionResetError):
+            return self._died()
+        if not self.process.is_alive():
+            return self._died()
+        if self._patience.is_over(self.deadline.value):
+            self.kill()
+            limit = self.setup.plan_time_limit_s
+            return CaseError(
+                Status.TIMEOUT,
+                "PlannerTimeout",
+                f"the planner did not come back within {limit:g} s and was killed\n"
+                "  Make it faster, or raise run.plan_time_limit_s in the suite.",
+            )
+        return None
+
+    def _died(self) -> CaseError:
+        in_planner = bool(self.deadline.value)
+        self.kill()
+        code = self.process.exitcode or 0
+        how = f"exit code {code}"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                how = signal.Signals(-code).name
+        who = "planner" if in_planner else "simulator or a metric"
+        return CaseError(
+            Status.PLANNER_ERROR if in_planner else Status.SIMULATOR_ERROR,
+            "WorkerDied",
+            f"the worker process died ({how}) in the {who}\n"
+            f"  SIGSEGV or SIGABRT come from native code; SIGKILL mostly from lack of memory "
+            f"(limit {self.setup.memory_of(self.task.planner):g} GiB).",
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Return when there may be something to `poll`, or after `seconds`."""
+        multiprocessing.connection.wait([self.pipe, self.process.sentinel], timeout=seconds)
+
+    def close(self) -> None:
+        """End it when it has nothing left to do."""
+        with contextlib.suppress(BrokenPipeError):
+            self.pipe.send_bytes(b"")
+        self.process.join(5.0)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the worker and whatever its planner has started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
+        self.process.kill()
+        self.process.join(5.0)
+        self.pipe.close()
+
+
+class _Patience:
+    """Says when a deadline is over, by time in which this process was awake.
+
+    A machine that slept, a container that was paused, is no planner's fault: a gap between two
+    looks counts as a second at most.
+    """
+
+    def __init__(self) -> None:
+        self._deadline = 0.0
+        self._left = 0.0
+        self._looked = time.monotonic()
+
+    def is_over(self, deadline: float) -> bool:
+        """Whether `deadline` (`time.monotonic`, 0 for none) has been missed."""
+        now = time.monotonic()
+        passed, self._looked = min(now - self._looked, 1.0), now
+        if deadline != self._deadline:
+            self._deadline, self._left = deadline, deadline - now
+        else:
+            self._left -= passed
+        return deadline > 0.0 and self._left < 0.0
+
+
+def _serve(pipe: Any, deadline: Any, setup: Setup) -> None:
+    """Main function of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setpgid(0, 0)  # so that whatever a planner starts can be killed with it
+    die_with_parent()
+    sys.stdin = open(os.devnull)  # noqa: SIM115 (a planner must not wait for the terminal)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    collect_rarely()
+    owner = os.getpid()
+
+    def watch(moment: float) -> None:
+        deadline.value = moment
+
+    bench = Bench(setup, watch)
+    while message := pipe.recv_bytes():
+        try:
+            task: Task = references.loads(message)
+            limit = int(setup.memory_of(task.planner) * _GIB)
+            _, most = resource.getrlimit(resource.RLIMIT_DATA)
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+            answer: Any = bench.work(task)
+        except RoadworthyError as error:  # a plugin that cannot be made, a full disk
+            answer = error
+        except Exception:
+            answer = RunError(f"a worker failed:\n{traceback.format_exc()}")
+        if os.getpid() != owner:
+            os._exit(1)  # the planner forked: the copy must not answer
+        pipe.send(answer)
+    bench.close()
+
+
+@contextlib.contextmanager
+def _environment(gpus: str | None) -> Iterator[None]:
+    """What workers start with: their GPUs, and `_WORKER`'s settings where the user has none."""
+    before = {name: os.environ.get(name) for name in (*_WORKER, "CUDA_VISIBLE_DEVICES")}
+    os.environ.update({name: value for name, value in _WORKER.items() if before[name] is None})
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _no_script() -> Iterator[None]:
+    """Keeps a new process from running the user's script as it starts: it needs nothing of it, and
+    a script without `if __name__ == "__main__"` would start the run again in each worker."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
