@@ -18,6 +18,8 @@ import collections
 import contextlib
 import logging
 import os
+import re
+import socket
 import tempfile
 import traceback
 from collections.abc import Iterable, Iterator
@@ -69,8 +71,9 @@ def cluster(address: str, workers: int) -> Iterator[list[dict[str, float]]]:
         if not address:
             options = {"num_cpus": workers or None, "include_dashboard": False}
         try:
+            _check_address(address)
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise RunError(
                 f"no Ray cluster at {address or 'this machine'}: {error}",
                 hint="Give --ray-address HOST:PORT of `ray start --head`, or none.",
@@ -80,6 +83,13 @@ def cluster(address: str, workers: int) -> Iterator[list[dict[str, float]]]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raises OSError if nobody listens at `HOST:PORT`; Ray itself would try for many minutes."""
+    match = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
+    if match:
+        socket.create_connection((match[1].strip("[]"), int(match[2])), timeout=10.0).close()
 
 
 def _nodes() -> list[dict[str, float]]:

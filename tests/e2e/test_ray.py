@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,3 +133,16 @@ def test_memory_that_no_node_has_is_refused_at_once(two_nodes: Any, tmp_path: Pa
     text = SUITE.replace("memory_gb = 1.5", "memory_gb = 3.0")
     with pytest.raises(SuiteError, match=r"planners\[1\].* 3 GB on one node"):
         run_suite(parse_suite(text, "far.toml"), tmp_path / "run")
+
+
+def test_an_address_where_nobody_listens_is_said_at_once(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom roadworthy.cli import main\n"
+        "sys.exit(main(['run', 'far.toml', '--ray-address', '127.0.0.1:1', '--out', 'run']))"
+    )
+    (tmp_path / "far.toml").write_text(SUITE)
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 4
+    assert "no Ray cluster at 127.0.0.1:1" in ran.stderr
