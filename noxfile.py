@@ -56,12 +56,19 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Throw damaged and hostile bytes at every parser; atheris has 30 s each (-- --seconds N)."""
+    """Throw damaged and hostile bytes at every parser; atheris has 30 s each (-- --seconds N).
+
+    What was counted goes into docs/trust.md, unless only some parsers are named.
+    """
     _install(session, "test")
     session.install(*CONSTRAINTS, "atheris>=3.0")
     properties = ["test_hostile_files.py", "test_parsers.py", "test_reader_fuzz.py"]
     session.run("pytest", "-n", "0", *(f"tests/property/{name}" for name in properties))
-    session.run("python", "tests/fuzz.py", *session.posargs, env={"PYTHONPATH": "tests"})
+    table = f"{session.create_tmp()}/fuzz.md"
+    command = ("python", "tests/fuzz.py", "--out", table, *session.posargs)
+    session.run(*command, env={"PYTHONPATH": "tests"})
+    if len(session.posargs) in (0, 2):
+        session.run("python", "docs/tables.py", "docs/trust.md", "fuzz", table)
 
 
 @nox.session(name="opendrive-check")
@@ -112,15 +119,20 @@ def suite_cameras(session: nox.Session) -> None:
 
 @nox.session(name="suite-10k")
 def suite_10k(session: nox.Session) -> None:
-    """Ten thousand scenarios: makes them once, then runs them and says what it cost."""
+    """Ten thousand scenarios: makes them once, runs them, and writes what it cost in the docs."""
     _install(session)
     session.install("psutil>=5.9")
     store = Path("reports/10k.store")
     if not store.exists():
         options = ("-o", "seed=8", "-o", "count=10000", "-o", "split=test")
-        session.run("roadworthy", "scenarios", "convert", "towns", *options, "--out", str(store))
-    out = ("--out", "reports/10k", *session.posargs)
-    session.run("python", "benchmarks/measure_run.py", "suites/10k.toml", *out)
+        make = ("scenarios", "convert", "towns", *options, "--workers", "2", "--out", str(store))
+        session.run("roadworthy", *make)
+    table = f"{session.create_tmp()}/cost.md"
+    measure = ("python", "benchmarks/measure_run.py", "--table", table)
+    for _ in ("kernels are compiled", "time is taken"):
+        shutil.rmtree("reports/10k", ignore_errors=True)
+        session.run(*measure, "suites/10k.toml", "--out", "reports/10k", *session.posargs)
+    session.run("python", "docs/tables.py", "docs/scaling.md", "measured", table)
 
 
 @nox.session
@@ -128,11 +140,14 @@ def faults(session: nox.Session) -> None:
     """Inject every fault, and write the table in docs/scaling.md."""
     _install(session, "test")
     notes = Path(session.create_tmp()) / "faults.jsonl"
+    table = notes.with_suffix(".md")
     notes.unlink(missing_ok=True)
     tests = ("tests/e2e/test_faults.py", "tests/e2e/test_ray.py")
     noted = {"ROADWORTHY_FAULTS": str(notes)}
     session.run("pytest", "-p", "no:xdist", *tests, *session.posargs, env=noted)
-    session.run("python", "tests/fault_table.py", str(notes), "docs/scaling.md")
+    with table.open("w") as file:
+        session.run("python", "tests/fault_table.py", str(notes), stdout=file)
+    session.run("python", "docs/tables.py", "docs/scaling.md", "faults", str(table))
 
 
 @nox.session(name="suite-hard-cases")

@@ -1,7 +1,7 @@
 """What the fault tests have in common, and the table that `nox -s faults` makes of them.
 
 A test calls `kept_through` at its end. Where ROADWORTHY_FAULTS names a file, a line is added to
-it there; `python tests/fault_table.py FILE DOC` writes the lines into the document's table.
+it there; `python tests/fault_table.py FILE` prints them as a table.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roadworthy.store import Run
-
-BEGIN, END = "<!-- faults:begin -->\n", "<!-- faults:end -->\n"
 
 
 @dataclass(frozen=True)
@@ -59,15 +57,5 @@ def table(lines: list[dict[str, object]]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def main(notes: Path, document: Path) -> None:
-    """Replace what stands between the marks."""
-    lines = [json.loads(line) for line in notes.read_text().splitlines()]
-    before, _, rest = document.read_text().partition(BEGIN)
-    _, mark, after = rest.partition(END)
-    if not mark:
-        raise SystemExit(f"{document}: the marks {BEGIN.strip()} and {END.strip()} are not there")
-    document.write_text(before + BEGIN + "\n" + table(lines) + "\n" + END + after)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    print(table([json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()]), end="")

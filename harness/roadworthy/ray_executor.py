@@ -170,6 +170,11 @@ def run_ray(
                 task = pending.pop(ref)
                 try:
                     answer: Answer | RoadworthyError = ray.get(ref)
+                except ray.exceptions.RayTaskError as error:  # our own code could not begin there
+                    raise RunError(
+                        f"executor 'ray': {error}",
+                        hint="Start every node where this version of roadworthy is installed.",
+                    ) from error
                 except ray.exceptions.RayError as error:
                     answer = (_lost(error), {})
                 if isinstance(answer, RoadworthyError):

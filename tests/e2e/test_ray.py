@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from fault_table import Fault, kept_through, results
-from roadworthy.errors import SuiteError
+from roadworthy.errors import RunStopped, SuiteError
 from roadworthy.rollout import Status
 from roadworthy.runner import run_suite
+from roadworthy.store import read_run
 from roadworthy.suite import override, parse_suite
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'roadworthy[ray]'")
@@ -125,8 +126,18 @@ def test_a_planner_gets_the_gpu_that_it_asks_for(two_nodes: Any, tmp_path: Path)
         more = text.replace("gpus = 1", "gpus = 2")
         with pytest.raises(SuiteError, match=r"planners\[0\].* 2 GPUs.* on one node"):
             run_suite(parse_suite(more, "far.toml"), tmp_path / "more")
+
+        def lose(progress: Any) -> None:
+            if progress.done and node in cluster.list_all_nodes():
+                cluster.remove_node(node, allow_graceful=False)
+
+        many = text.replace("count = 2", "count = 12")
+        with pytest.raises(RunStopped, match=r"'needs-gpu' needs 1 CPU, 1 GPUs.* on one node"):
+            run_suite(parse_suite(many, "far.toml"), tmp_path / "left", progress=lose)
+        assert {r.status for r in read_run(tmp_path / "left").records} == {Status.OK}
     finally:
-        cluster.remove_node(node)
+        if node in cluster.list_all_nodes():
+            cluster.remove_node(node)
 
 
 def test_memory_that_no_node_has_is_refused_at_once(two_nodes: Any, tmp_path: Path) -> None:
