@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 import torch
+from roadworthy.errors import DataError
 from roadworthy.recognition import scenes_named
+from roadworthy.scenario import Scenario
 from roadworthy.seeding import derive_seed
 
 from roadworthy_generators.behaviour.figures.measure import dial, measure
@@ -15,6 +17,7 @@ from roadworthy_generators.behaviour.figures.prediction import prediction
 from roadworthy_generators.behaviour.figures.realism import realism
 from roadworthy_generators.behaviour.figures.report import DIAL, dial_svg, summary, table
 from roadworthy_generators.behaviour.generator import Behaviour
+from roadworthy_generators.behaviour.parents import require_usable
 
 SEEDS = (0, 1, 2)
 
@@ -35,7 +38,8 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    scenes = list(scenes_named(given.store, None))[: given.scenes]
+    found = list(scenes_named(given.store, None))[: given.scenes]
+    scenes = [scene for scene in found if _usable(scene)]
     maker = Behaviour(draws=given.draws)
     log = given.out / "figures.jsonl"
     known = [json.loads(line) for line in log.read_bytes().splitlines()] if log.exists() else []
@@ -59,11 +63,19 @@ def main() -> None:
                 dials += new
                 file.writelines(json.dumps(one) + "\n" for one in (row, *new))
                 file.flush()
-    told = summary(done, dials)
+    told = summary(done, dials) | {"left_out": len(found) - len(scenes)}
     (given.out / "figures.json").write_text(json.dumps(told, indent=1) + "\n")
     (given.out / "figures.md").write_text(table(told))
     if dials:
         (given.out / "severity.svg").write_text(dial_svg(told))
+
+
+def _usable(scene: Scenario) -> bool:
+    try:
+        require_usable(scene)
+    except DataError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
