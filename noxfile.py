@@ -152,12 +152,12 @@ def faults(session: nox.Session) -> None:
 
 @nox.session(name="suite-hard-cases")
 def suite_hard_cases(session: nox.Session) -> None:
-    """Mine the safety suite, vary what `idm` failed at, test the proofs, and drive it all."""
+    """Mine the mining suite, vary what `idm` failed at, test the proofs, and drive it all."""
     _install(session)
-    run, mined, variants = "reports/safety", "reports/mined", "reports/variants"
+    run, mined, variants = "reports/mining", "reports/mined", "reports/variants"
     for folder in (mined, variants, f"{variants}-unsolvable"):
         shutil.rmtree(folder, ignore_errors=True)
-    session.run("roadworthy", "run", "suites/safety.toml", "--out", run)
+    session.run("roadworthy", "run", "suites/mining.toml", "--out", run)
     session.run("roadworthy", "mine", run, "--planner", "idm", "--out", mined)
     session.run("roadworthy", "generate", mined, "--generator", "behaviour", "--out", variants)
     session.run("roadworthy", "verify", variants)
