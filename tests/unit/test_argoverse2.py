@@ -105,6 +105,7 @@ def test_map_topology(log: Scenario) -> None:
     assert m.lane_kind[at["400"]] == LaneKind.BIKE
     assert m.lane_successors[at["100"]].tolist() == [at["101"]]
     assert m.lane_successors[at["102"]].tolist() == []
+    assert "map: 1 successors that are not in the archive left out." in log.repairs
     assert m.lane_left[at["100"]] == at["200"]
     assert m.lane_right[at["100"]] == -1, "a bike lane is no lane to change to"
     assert m.lane_left[at["200"]] == -1, "nor is one of the other direction"

@@ -354,6 +354,16 @@ def test_ways_out_instead_of_successors(tmp_path: Path, street: Scenario) -> Non
     assert read_one(written(tmp_path, text)).hash == street.hash
 
 
+def test_of_two_states_at_one_step_the_last_counts(tmp_path: Path, street: Scenario) -> None:
+    text = commonroad()
+    state = text[text.index("<state>") : text.index("</state>") + len("</state>")]
+    wrong = state.replace("<x>0.8000", "<x>0.9000")
+    assert wrong != state
+    scenario = read_one(written(tmp_path, text.replace(state, wrong + state, 1)))
+    assert scenario.hash == street.hash
+    assert "agents: obstacle 1: of two states at step 1 the last." in scenario.repairs
+
+
 def test_shapes_of_parts_are_boxed(tmp_path: Path) -> None:
     trailer = "<rectangle><length>8</length><width>2.4</width><center><x>-7</x><y>0</y></center>"
     lorry = obstacle(2, track(3.5, 30.0)).replace("</rectangle>", f"</rectangle>{trailer}"

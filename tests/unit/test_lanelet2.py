@@ -224,8 +224,13 @@ def test_what_is_not_read_is_named(tmp_path: Path) -> None:
     scenario = next(iter(Lanelet2(str(written(tmp_path, text))).scenarios()))
     assert isinstance(scenario, Scenario), scenario
     said = " ".join(scenario.repairs)
-    for words in ("rules of subtype 'right_of_way'", "areas of subtype 'building'", "type 'route'",
-                  "1 lanelets of subtype 'walkway'", "1 references of ways to nodes"):  # fmt: skip
+    for words in (
+        "rules of subtype 'right_of_way'",
+        "areas of subtype 'building'",
+        "type 'route'",
+        "1 lanelets of subtype 'walkway' for neither",
+        "1 references of ways to nodes",
+    ):
         assert words in said, words
     assert "speed_limit" not in said
 

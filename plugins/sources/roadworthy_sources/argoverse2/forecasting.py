@@ -94,7 +94,7 @@ def read_forecasting(folder: Path) -> Scenario:
         state[a], valid[a] = fill_gaps(state[a], valid[a], _LONGEST_GAP)
         if kind[a] >= AgentKind.TRAFFIC_CONE:
             state[a, :, StateIndex.VX :] = 0.0
-    road_map = read_map(maps[0])
+    road_map = read_map(maps[0], notes)
     route = LaneGraph(road_map).route(poses)
     if route is None:
         raise DataError(

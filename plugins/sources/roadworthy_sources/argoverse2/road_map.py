@@ -37,8 +37,8 @@ _NO_CHANGE = frozenset(
 )
 
 
-def read_map(path: Path) -> RoadMap:
-    """Read a map archive.
+def read_map(path: Path, notes: list[str]) -> RoadMap:
+    """Read a map archive; `notes` gets a sentence on the successors that are not in it.
 
     Centrelines are the `centerline` of the archive where it has one, else halfway between
     the boundaries at equal shares of their lengths. Neighbours are kept where they run the
@@ -55,6 +55,8 @@ def read_map(path: Path) -> RoadMap:
         raise DataError(f"{path}: lane_segments is empty", hint="A map needs lanes.")
     index = {str(key): i for i, key in enumerate(lanes)}
     rows = [_Lane(path, key, value) for key, value in lanes.items()]
+    if loose := sum(after not in index for row in rows for after in row.successors):
+        notes.append(f"map: {loose} successors that are not in the archive left out.")
     areas: list[tuple[int, NDArray[np.float64]]] = []
     for key, area in _objects(path, archive, "drivable_areas").items():
         where = f"drivable_areas[{key}]"

@@ -96,7 +96,7 @@ def read_sensor_log(folder: Path) -> Scenario:
     ego_poses[grid] = at_frames
     ego = ego_states_from_poses(ego_poses, FUSION)
     agents, notes = _tracks(boxes, steps)
-    road_map = read_map(maps[0])
+    road_map = read_map(maps[0], notes)
     route = LaneGraph(road_map).route(ego_poses)
     if route is None:
         raise DataError(

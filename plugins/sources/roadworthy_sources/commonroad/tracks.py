@@ -62,7 +62,7 @@ def read_tracks(document: Document, smooth: int = 0) -> list[Track]:
     for element in document.obstacles:
         name = attribute(path, element, "id", element.tag)
         shape = _shape(path, element.find("shape"), f"obstacle {name}")
-        rows = _states(path, element, f"obstacle {name}")
+        rows = _states(document, element, f"obstacle {name}")
         if shape is None or rows is None or element.find("occupancySet") is not None:
             what = "shape" if shape is None else "trajectory of exact states"
             document.notes.append(f"agents {name!r} dropped: it has no {what}.")
@@ -146,10 +146,10 @@ def _centre(path: Path, shape: Element, where: str) -> NDArray[np.float64]:
 
 
 def _states(
-    path: Path, element: Element, where: str
+    document: Document, element: Element, where: str
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
     """Time steps [N], increasing, and x, y, heading, speed [N, 4]; None where not exact."""
-    first = element.find("initialState")
+    path, first = document.path, element.find("initialState")
     states = ([] if first is None else [first]) + element.findall("trajectory/state")
     rows: dict[int, list[float]] = {}
     for state in states:
@@ -164,6 +164,8 @@ def _states(
         if not (0.0 <= step <= MAX_STEP and step == int(step)):
             raise DataError(f"{path}: {where}: time is {step}", hint=f"Wanted: 0 to {MAX_STEP}.")
         exact = speed is not None and speed.find("exact") is not None
+        if int(step) in rows:
+            document.notes.append(f"agents: {where}: of two states at step {step:.0f} the last.")
         rows[int(step)] = [
             text_number(path, point, "x", f"{where}.position"),
             text_number(path, point, "y", f"{where}.position"),

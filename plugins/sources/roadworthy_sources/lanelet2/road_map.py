@@ -96,7 +96,8 @@ def read_map_and_notes(path: Path) -> tuple[RoadMap, list[str]]:
             if relation.tags.get("one_way", "yes") in ("no", "false"):
                 lanelets.append(_reversed(lanelet))
         else:
-            left_out[f"lanelets of subtype {relation.tags.get('subtype', '')[:40]!r}"] += 1
+            subtype = relation.tags.get("subtype", "")[:40]
+            left_out[f"lanelets of subtype {subtype!r} for neither cars nor bicycles"] += 1
     notes += [f"map: {count} {what} not read." for what, count in sorted(left_out.items())]
     if osm.gaps:
         notes.append(f"map: {osm.gaps} references of ways to nodes that are not there left out.")
