@@ -143,6 +143,9 @@ def test_without_the_library(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folder `logs`"):
         Py123d(str(tmp_path))
     (tmp_path / "logs").mkdir()
+    assert not Py123d.recognises(tmp_path)
+    (tmp_path / "maps").mkdir()
+    assert Py123d.recognises(tmp_path) == (importlib.util.find_spec("py123d") is not None)
     if importlib.util.find_spec("py123d") is None:
         with pytest.raises(DataError, match=r"pip install roadworthy\[py123d\]"):
             Py123d(str(tmp_path))

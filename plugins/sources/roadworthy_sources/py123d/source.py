@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,13 @@ class Py123d:
         if not 2.0 <= seconds <= 1000.0:
             raise DataError(f"seconds = {seconds}", hint="Wanted: 2 to 1000.")
         _builder()
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether `path` is a folder as py123d's converters write, and py123d is there to read it;
+        see `roadworthy.recognition`."""
+        written = path.is_dir() and all((path / part).is_dir() for part in ("logs", "maps"))
+        return written and importlib.util.find_spec("py123d") is not None
 
     def scenarios(self) -> Iterator[Scenario | Rejected]:
         """Admitted scenarios; a scene that cannot be read is a `Rejected`."""
