@@ -97,6 +97,22 @@ def roadworthy_case_end(run: Any, record: Any) -> None:
 
 
 @hookspec
+def roadworthy_hindsight(planner: Any, drives: Any, cache: Any) -> Any:
+    """What a planner could have chosen before each of some failures; None if the plugin does not
+    know such a planner. The first answer counts, for the before/after report of a flywheel.
+
+    Args:
+        planner: as its factory makes it.
+        drives: (scenario, step) pairs: what it drove, as the scenario's log, and the step after the
+            present at which it failed.
+        cache: folder of the flywheel in which trainers keep what they compute of scenes.
+
+    Returns:
+        Per drive a `roadworthy.flywheel.hindsight.Hindsight`, or None.
+    """
+
+
+@hookspec
 def roadworthy_report_sections(runs: Any) -> list[tuple[str, str]]:  # type: ignore[empty-body]
     """More sections for the HTML report: (title, trusted HTML fragment) pairs.
 

@@ -257,6 +257,11 @@ class Observers:
                 _warn(f"{plugin}: roadworthy_report_sections returned {answer!r}, no list of pairs")
         return sections
 
+    def roadworthy_hindsight(self, planner: Any, drives: Any, cache: Path) -> list[Any] | None:
+        """The first answer of a plugin that knows the planner; None without one."""
+        answers = self._call("roadworthy_hindsight", planner=planner, drives=drives, cache=cache)
+        return next((answer for _, answer in answers if answer is not None), None)
+
     def _call(self, hook: str, **arguments: Any) -> list[tuple[Plugin, Any]]:
         answers = []
         for impl in getattr(self._manager.hook, hook).get_hookimpls():
@@ -315,6 +320,13 @@ class Registry:
         self.entries = tuple(sorted(entries, key=lambda e: (KINDS.index(e.kind), e.name)))
         self.warnings = tuple(complaints + _duplicates(self.entries))
         self.hooks = Observers(self._manager, plugins)
+
+    def hook_code(self, hook: str) -> str:
+        """Hash of the code of every plugin that implements a hook."""
+        from roadworthy.codehash import code_hash
+
+        owners = [one.plugin.__name__ for one in getattr(self._manager.hook, hook).get_hookimpls()]
+        return code_hash(owners, {*self.packages} - {"roadworthy"})
 
     def names(self, kind: str) -> list[str]:
         """Names of a kind, sorted, each once."""

@@ -19,6 +19,7 @@ import pytest
 from flywheel_sets import PLUGIN, search, wheel_file, write_set, write_sets
 from roadworthy.errors import PluginError, RoadworthyError, RunError, SuiteError
 from roadworthy.exit_codes import ExitCode
+from roadworthy.failures import find_failures
 from roadworthy.flywheel import (
     EmptyHardSet,
     StageEvent,
@@ -27,6 +28,7 @@ from roadworthy.flywheel import (
     run_flywheel,
 )
 from roadworthy.flywheel.config import Rule
+from roadworthy.flywheel.hindsight import read_lookbacks
 from roadworthy.flywheel.judging import judge_round
 from roadworthy.flywheel.report import write_flywheel_report
 from roadworthy.flywheel.scenes import cut_parts, read_store
@@ -358,6 +360,45 @@ def test_scaling_families_and_both_simulators(sets: Path, tmp_path: Path) -> Non
     page = write_flywheel_report(tmp_path / "out").read_text()
     for words in ("Rare families held out", "How much data is that worth?", "open loop"):
         assert words in page
+
+
+def test_hindsight_says_whether_the_planner_could_have_known_better(
+    sets: Path, tmp_path: Path
+) -> None:
+    learned = {
+        "planner": "anchor",
+        "pretrain": {"trainer": {"name": "imitation", "steps": 20, "logs": False},
+                     "data": ["train", "mining"]},
+        "arms": [{"name": "whole", "data": ["train"], "gated": False,
+                  "trainer": {"name": "policy-gradient", "steps": 3, "every": 40, "logs": False}}],
+    }  # fmt: skip
+    out = tmp_path / "out"
+    wheel = load_flywheel(wheel_file(tmp_path / "w.toml", sets, **learned))
+    results = run_flywheel(wheel, out)
+    evaluation = next(e for e in results.evaluations if (e.arm, e.set) == ("base", "test"))
+    run = read_run(out / "stages" / evaluation.stage / "run")
+    failed = {case.key for case in find_failures(run).cases
+              if case.findings[0].reason in ("collision", "lane_departure")}  # fmt: skip
+    lookbacks = read_lookbacks(out / "stages" / results.lookbacks["base"])
+    assert {one.key for one in lookbacks} == failed
+    said = [(one, one.hindsight) for one in lookbacks if one.hindsight is not None]
+    assert said
+    for one, found in said:
+        assert found.driven <= found.best
+        assert (found.ways_out > 0) <= (found.best > 0.4)
+        if (
+            one.reason == "collision"
+        ):  # scored again as a plan, the drive collides too: NC is 0 or ½
+            assert found.driven <= 0.55
+    made = sorted((out / "cache").iterdir())
+    shutil.rmtree(out / "stages" / results.lookbacks["base"])
+    events: list[StageEvent] = []
+    assert run_flywheel(wheel, out, progress=events.append) == results
+    assert [e.label for e in events if e.state == "made"] == ["seed 1, base, test"]
+    assert sorted((out / "cache").iterdir()) == made  # the scores were there
+    page = (write_flywheel_report(out).parent / "before-after" / "report.html").read_text()
+    cells = re.findall(r'data-label="failures looked at">(\d+)<', page)
+    assert int(cells[0]) == len(said)
 
 
 def test_two_flywheels_do_not_turn_in_one_folder(turned: Path) -> None:

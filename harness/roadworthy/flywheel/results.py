@@ -105,6 +105,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
         headline: columns that are shown first.
         equivalence: of the arm that scaling names.
         checkpoints: `arm/seed` -> folder, relative to the flywheel's.
+        lookbacks: arm -> stage of what hindsight says of its failures (`flywheel.hindsight`).
         notices: what was left out.
     """
 
@@ -120,6 +121,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     headline: tuple[str, ...]
     equivalence: tuple[DataEquivalence, ...]
     checkpoints: dict[str, str]
+    lookbacks: dict[str, str] = {}
     notices: tuple[str, ...]
 
     def cell(
@@ -195,6 +197,7 @@ def results_of(flywheel: Flywheel, turned: Turned, out: Path) -> Results:
             f"{arm}/{seed}": str(path.relative_to(out))
             for (arm, seed), path in turned.checkpoints.items()
         },
+        lookbacks=turned.lookbacks,
         notices=turned.notices,
     )
 

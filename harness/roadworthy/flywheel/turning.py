@@ -14,6 +14,7 @@ from roadworthy.errors import RunError
 from roadworthy.failures import find_failures
 from roadworthy.flywheel.config import Arm, Flywheel
 from roadworthy.flywheel.evaluating import RUN, Evaluation, drive
+from roadworthy.flywheel.hindsight import look_back
 from roadworthy.flywheel.judging import Round, judge_round
 from roadworthy.flywheel.named import Named
 from roadworthy.flywheel.scenes import SCENES, cut_parts, drive_scenes, write_store
@@ -50,6 +51,8 @@ class Turned:
         evaluations: every run on a set that is evaluated on.
         scenes: set -> (scenes, rare scenes).
         checkpoints: (arm, seed) -> folder of the checkpoint.
+        lookbacks: arm -> stage of what hindsight says of its failures on the set `test`, with the
+            first seed.
         notices: what was left out, and why.
     """
 
@@ -57,6 +60,7 @@ class Turned:
     evaluations: tuple[Evaluation, ...]
     scenes: dict[str, tuple[int, int]]
     checkpoints: dict[tuple[str, int], Path]
+    lookbacks: dict[str, str]
     notices: tuple[str, ...]
 
 
@@ -82,6 +86,7 @@ class Wheel:
         self._rounds: list[Round] = []
         self._evaluations: list[Evaluation] = []
         self._checkpoints: dict[tuple[str, int], Path] = {}
+        self._lookbacks: dict[str, str] = {}
 
     def turn(self) -> Turned:
         """Do everything.
@@ -106,6 +111,7 @@ class Wheel:
                 n: (len(some), sum(rare in s.tags for s in some)) for n, some in scenes.items()
             },
             checkpoints=dict(self._checkpoints),
+            lookbacks=dict(self._lookbacks),
             notices=(*self._named.notices, *self._sets.notices),
         )
 
@@ -334,6 +340,11 @@ class Wheel:
             label = f"seed {seed}, {arm}, {name}"
             scenes = self._sets.stages[name]
             stage = self._drive(planner, scenes, arm, label, save=save)
+            if name == "test" and save:
+                looked = look_back(
+                    stage, self._sets.read(scenes), planner, self._named, self._stages, label
+                )
+                self._lookbacks[arm] = looked.path.name
             self._evaluations.append(
                 Evaluation(arm=arm, seed=seed, set=name, stage=stage.path.name)
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from roadworthy.hookspecs import hookimpl
 
@@ -20,3 +21,13 @@ def roadworthy_trainers() -> Mapping[str, str]:
         "iql": "roadworthy_trainers.iql:IQL",
         "policy-gradient": "roadworthy_trainers.policy_gradient:PolicyGradient",
     }
+
+
+@hookimpl
+def roadworthy_hindsight(planner: Any, drives: Any, cache: Any) -> Any:
+    """Of planners that propose plans (`roadworthy_trainers.frames.ProposalPlanner`)."""
+    if not all(hasattr(planner, name) for name in ("propose", "reset_batch", "proposals_hash")):
+        return None
+    from roadworthy_trainers.hindsight import look_back
+
+    return look_back(planner, drives, cache)

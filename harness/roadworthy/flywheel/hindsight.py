@@ -1,0 +1,139 @@
+"""Whether a planner could have known better: what it proposed to itself before each failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from roadworthy.failures import Reason, find_failures
+from roadworthy.flywheel.evaluating import RUN
+from roadworthy.flywheel.named import CACHE, Named
+from roadworthy.flywheel.scenes import DRIVEN
+from roadworthy.flywheel.stages import Stage, Stages
+from roadworthy.flywheel.training import Trained
+from roadworthy.plugins import registry
+from roadworthy.replay import Replay, load_replay, replay_path
+from roadworthy.scenario import Lineage, Scenario, Signals, Tracks
+from roadworthy.splits import root_of
+from roadworthy.store import read_run, write_file
+
+__all__ = ["Hindsight", "Lookback", "drive_of_replay", "look_back", "read_lookbacks"]
+
+FILE = "hindsight.json"
+
+
+class Hindsight(msgspec.Struct, frozen=True, kw_only=True):
+    """What a planner could have chosen at a moment before it failed.
+
+    Attributes:
+        seconds: from that moment to the failure.
+        driven, best: reward of what it then drove, and of the best of its proposals.
+        ways_out: how many of them meet nobody at fault and stay on the road for 4 s.
+        proposals: how many there are.
+    """
+
+    seconds: float
+    driven: float
+    best: float
+    ways_out: int
+    proposals: int
+
+
+class Lookback(msgspec.Struct, frozen=True, kw_only=True):
+    """A case that failed, and what hindsight says of it: None where nothing can be said."""
+
+    key: str
+    scenario: str
+    reason: str
+    step: int
+    hindsight: Hindsight | None
+
+
+def look_back(
+    driven: Stage, scenes: Iterable[Scenario], planner: Trained, named: Named, stages: Stages,
+    label: str,
+) -> Stage:  # fmt: skip
+    """Ask plugins (hook `roadworthy_hindsight`) about the collisions and departures of a run.
+
+    Args:
+        driven: a stage of `evaluating.drive` that kept its rollouts.
+        scenes: what was driven.
+        planner: who drove.
+        named, stages: of the flywheel.
+        label: for progress.
+    """
+    by_hash = {scene.hash: scene for scene in scenes}
+    hooks = registry().hooks
+
+    def work(out: Path) -> list[Path]:
+        run = read_run(driven.path / RUN)
+        failures: list[Lookback] = []
+        drives: list[tuple[Scenario, int]] = []
+        for case in find_failures(run).cases:
+            first = case.findings[0]
+            kept = replay_path(run.path, case.planner, case.key)
+            if first.reason not in (Reason.COLLISION, Reason.LANE_DEPARTURE) or first.step < 0:
+                continue
+            if case.scenario_hash in by_hash and kept.is_file():
+                replay = load_replay(run.path, case.planner, case.key)
+                drives.append((drive_of_replay(by_hash[case.scenario_hash], replay), first.step))
+                failures.append(Lookback(key=case.key, scenario=case.scenario,
+                                         reason=first.reason.value, step=first.step,
+                                         hindsight=None))  # fmt: skip
+        found = hooks.roadworthy_hindsight(
+            named.with_checkpoint(planner.path).build(), drives, stages.root / CACHE
+        )
+        if found is not None and len(found) == len(failures):
+            failures = [
+                msgspec.structs.replace(one, hindsight=said)
+                for one, said in zip(failures, found, strict=True)
+            ]
+        out.mkdir(parents=True, exist_ok=True)
+        write_file(out / FILE, msgspec.json.encode(failures))
+        return [out / FILE]
+
+    inputs = {
+        "run": driven.digest,
+        "planner": named.described(named.planner),
+        "checkpoint": planner.stage.digest,
+        "code": registry().hook_code("roadworthy_hindsight"),
+    }
+    return stages.make("hindsight", inputs, work, label)
+
+
+def read_lookbacks(stage: Path) -> Sequence[Lookback]:
+    """What such a stage holds; nothing where it cannot be read."""
+    try:
+        return msgspec.json.decode((stage / FILE).read_bytes(), type=list[Lookback])
+    except (OSError, msgspec.MsgspecError):
+        return []
+
+
+def drive_of_replay(scene: Scenario, replay: Replay) -> Scenario:
+    """What happened in a drive as a scene whose log it is; its history is the driven scene's.
+
+    Args:
+        scene: what was driven.
+        replay: T + 1 states from the present on.
+    """
+    past, agents = slice(0, scene.start), len(scene.agents)
+    state = np.concatenate([scene.agents.state[:, past], replay.agents[:agents]], axis=1)
+    valid = np.concatenate([scene.agents.valid[:, past], replay.agents_valid[:agents]], axis=1)
+    signals = np.concatenate([scene.signals.state[:, past], replay.signals], axis=1)
+    return replace(
+        scene,
+        id=f"{scene.id}~driven",
+        ego=np.concatenate([scene.ego[past], replay.ego]),
+        agents=Tracks(
+            scene.agents.id, scene.agents.kind, scene.agents.size, state, valid,
+            scene.agents.reactive,
+        ),
+        signals=Signals(scene.signals.lane, signals),
+        tags=(*scene.tags, DRIVEN),
+        lineage=Lineage(scene.hash, DRIVEN, 0, {"root": root_of(scene)}),
+        repairs=(),
+    )  # fmt: skip
