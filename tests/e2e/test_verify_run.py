@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 from click.testing import CliRunner
+from roadworthy.admission import admit
 from roadworthy.commands.verify import command
 from roadworthy.exit_codes import ExitCode
 from roadworthy.runner import run_suite
+from roadworthy.scenario_store import StoreWriter
 from roadworthy.signoff import compare_records, fingerprint, write_hashes
 from roadworthy.store import read_run, scores_csv
 from roadworthy.suite import load_suite
+from roadworthy.testing.scenes import straight_road_scenario
 
 BAD = Path(__file__).parents[1] / "planners" / "bad.py"
 
@@ -200,3 +207,33 @@ def test_run_json_says_what_was_judged_by_what(signed: Path) -> None:
     trained = hashlib.blake2b(b"trained", digest_size=16).hexdigest()
     assert mine["files"] == {f"{signed}/weights.bin": trained}
     assert manifest.suite["seed"] == 5
+
+
+def test_a_run_of_stored_scenes_verifies_on_an_older_processor(tmp_path: Path) -> None:
+    """numpy and the C library without the instructions of the last ten years, another home, and
+    other numbers of threads: what rounds otherwise stays within the tolerance."""
+    store = tmp_path / "store"
+    with StoreWriter(store) as writer:
+        for seed in range(2):
+            scene = admit(straight_road_scenario(agents=6, seconds=4.0, seed=seed))
+            writer.add(replace(scene, id=f"scene-{seed}"))
+    (tmp_path / "suite.toml").write_text(
+        'name = "stored"\nmetrics = ["pdms", "success"]\nplanners = ["idm"]\n'
+        f'sources = [{{name = "store", path = "{store}"}}]\n'
+        'simulator = {name = "closed-loop", duration_s = 3.0}\nrun = {executor = "inline"}\n'
+    )
+    run_suite(load_suite(tmp_path / "suite.toml"), tmp_path / "run")
+    older = {
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX2,-AVX,-FMA,-FMA4",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3 AVX512F AVX2 FMA3",  # of numpy 2.4, and before
+        "HOME": str(tmp_path / "home"),
+        "NUMBA_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "2",
+    }
+    program = "import sys\nfrom roadworthy.cli import main\nsys.exit(main())"
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, "verify", "run", "--sample", "0"],
+        cwd=tmp_path, env=os.environ | older, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert ran.returncode == ExitCode.OK, ran.stdout + ran.stderr
+    assert "2 cases driven again" in ran.stdout + ran.stderr

@@ -139,7 +139,10 @@ def _drive_sample(
         if spec["version"] != run.manifest.metrics[name]["version"]:
             problems.append(f"metric {name}: version {spec['version']} here")
     if again.data_hash and again.data_hash != run.manifest.data_hash:
-        problems.append("the scenarios are not those that were driven")
+        problems.append(
+            "the scenarios are not those that were driven (a source that makes scenes may make "
+            "others on another processor, by a last bit: sign off runs of stored ones)"
+        )
     exact, apart = 0, 0.0
     for record in again.records:
         then_record = signed.pop((record.planner, record.key))
