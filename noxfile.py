@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import nox
@@ -143,7 +144,8 @@ def faults(session: nox.Session) -> None:
     table = notes.with_suffix(".md")
     notes.unlink(missing_ok=True)
     tests = ("tests/e2e/test_faults.py", "tests/e2e/test_ray.py")
-    noted = {"ROADWORTHY_FAULTS": str(notes)}
+    # Ray's sockets lie in the folder for temporary files, and their paths must be short.
+    noted = {"ROADWORTHY_FAULTS": str(notes.resolve()), "TMPDIR": tempfile.gettempdir()}
     session.run("pytest", "-p", "no:xdist", *tests, *session.posargs, env=noted)
     with table.open("w") as file:
         session.run("python", "tests/fault_table.py", str(notes), stdout=file)
