@@ -21,7 +21,13 @@ from roadworthy_metrics.plans import prepare, score_plans
 from roadworthy_planners.anchor import Anchor, learn_vocabulary
 from roadworthy_simulators.closed_loop import ClosedLoop
 from roadworthy_sources.procedural import Procedural
-from roadworthy_trainers.base import PRETRAINED, focused, policy_logits, rewards_of
+from roadworthy_trainers.base import (
+    PRETRAINED,
+    focused,
+    policy_logits,
+    rewards_of,
+    starting_point,
+)
 from roadworthy_trainers.errors import TrainingError
 from roadworthy_trainers.frames import collect, grouped
 from roadworthy_trainers.imitation import Imitation
@@ -53,6 +59,11 @@ def cache(tmp_path_factory):
 def _train(name, cache, **options):
     given = {"steps": 3, "batch_size": 16, "every": 40, "cache": str(cache), "logs": False}
     return registry().create("trainers", name, given | options)
+
+
+def test_seeds_share_their_vocabulary_whatever_the_order_of_scenes(base, logs):
+    other = starting_point(None, logs[::-1], 7)
+    assert other.proposals_hash == Anchor(base).proposals_hash
 
 
 def test_imitation_comes_nearer_to_the_log(base):

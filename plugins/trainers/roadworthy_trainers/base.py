@@ -183,8 +183,9 @@ def starting_point(planner: Any, scenarios: list[Scenario], seed: int) -> Any:
     """The planner to train, in a copy of its own."""
     if planner is None:
         try:
-            # The same for all seeds, so that they share their scores.
-            vocabulary = learn_vocabulary(scenarios, derive_seed(0, "vocabulary"))
+            # The same for all seeds and orders of the scenes, so that they share their scores.
+            ordered = sorted(scenarios, key=lambda s: s.hash)
+            vocabulary = learn_vocabulary(ordered, derive_seed(0, "vocabulary"))
         except ValueError as error:
             raise TrainingError(str(error), hint="Give more, or longer, scenarios.") from error
         return Anchor.untrained(vocabulary, derive_seed(seed, "weights"))
