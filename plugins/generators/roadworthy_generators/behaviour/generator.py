@@ -261,7 +261,7 @@ class Behaviour:
         driven = drive_with(self._planner, [drafts[k].variant for k in fit])  # type: ignore[misc]
         for k, one in zip(fit, driven, strict=True):
             drafts[k] = replace(drafts[k], contact=one.contact)
-            if one.contact >= 0 and drafts[k].percentile <= self._realism:
+            if one.contact >= 0:
                 scene = drafts[k].variant
                 solvable = solve(scene, base=steady_drive(scene)).solvable
                 drafts[k] = replace(drafts[k], solvable=solvable)
