@@ -126,7 +126,8 @@ def compiled() -> Iterator[str]:
     for package in (p for root in roots for p in root.glob("roadworthy*") if p.is_dir()):
         for file in package.rglob("*.py"):
             if "njit" in file.read_text():
-                yield ".".join(file.relative_to(package.parent).with_suffix("").parts)
+                module = file.parent if file.name == "__init__.py" else file.with_suffix("")
+                yield ".".join(module.relative_to(package.parent).parts)
 
 
 if __name__ == "__main__":
