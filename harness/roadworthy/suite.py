@@ -54,6 +54,7 @@ __all__ = [
     "load_suite",
     "override",
     "parse_suite",
+    "parse_toml",
     "plugin_config",
     "plugin_configs",
     "read_suite_text",
@@ -222,14 +223,7 @@ def parse_suite(text: str, path: str) -> Suite:
     Raises:
         SuiteError: naming file, field, value, and what to do.
     """
-    try:
-        raw = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SuiteError(f"{path}: not TOML: {error}") from error
-    known = [field.name for field in msgspec.structs.fields(_File)]
-    for key in raw:
-        if key not in known:
-            raise SuiteError(f"{path}: unknown key {key!r}", hint=did_you_mean(key, known))
+    raw = parse_toml(text, _File, path)
     check_keys(raw.get("run"), RunConfig, f"{path}: run")
     rules = raw.get("gate")
     for i, rule in enumerate(rules if isinstance(rules, list) else ()):
@@ -316,6 +310,20 @@ def _check_labels(planners: tuple[PluginConfig, ...], where: str) -> tuple[Plugi
 def _default_label(name: str) -> str:
     """The name itself, or of an address its attribute: `./mine.py:MyPlanner` -> `my-planner`."""
     return kebab(name.rpartition(":")[2]) if ":" in name else name
+
+
+def parse_toml(text: str, schema: type[msgspec.Struct], path: str) -> dict[str, Any]:
+    """A TOML text as a table, all of whose keys are a schema's.
+
+    Raises:
+        SuiteError: it is not TOML, or has a key that it must not have.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SuiteError(f"{path}: not TOML: {error}") from error
+    check_keys(raw, schema, path)
+    return raw
 
 
 def check_keys(table: object, schema: type[msgspec.Struct], where: str) -> None:

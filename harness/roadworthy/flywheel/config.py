@@ -8,7 +8,6 @@ without the scenes of training, mining and validation that are related to what i
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +21,7 @@ from roadworthy.suite import (
     RunConfig,
     check_keys,
     explain_invalid,
+    parse_toml,
     plugin_config,
     plugin_configs,
     read_suite_text,
@@ -257,11 +257,7 @@ def parse_flywheel(text: str, path: str) -> Flywheel:
     Raises:
         SuiteError: naming file, field, value, and what to do.
     """
-    try:
-        raw = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SuiteError(f"{path}: not TOML: {error}") from error
-    check_keys(raw, _File, path)
+    raw = parse_toml(text, _File, path)
     for key, schema in (
         ("pretrain", _PretrainTable), ("mining", Mining), ("generation", _GenerationTable),
         ("scaling", Scaling), ("run", RunConfig),

@@ -9,7 +9,6 @@ are left out.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from roadworthy.errors import DataError
-from roadworthy.recognition import scenes_named
 from roadworthy.scenario import DT, AgentKind, RoadMap, Scenario, StateIndex
 from roadworthy.vehicle import EgoIndex
 
+from roadworthy_sources.exporting import export_scenes
 from roadworthy_sources.reading.widths import half_width
 
 __all__ = ["write_commonroad"]
@@ -157,15 +156,13 @@ def _problem(scenario: Scenario, name: int) -> Any:
 
 def main() -> None:
     """Write every scene of a store."""
-    parser = argparse.ArgumentParser(description="Scenes as CommonRoad XML.")
-    parser.add_argument("subject", nargs="+", help="a store, suite, source, file or folder")
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    for scene in scenes_named(given.subject, None):
-        name = "".join(c if c.isalnum() or c in "-_" else "_" for c in scene.id)
-        write_commonroad(scene, given.out / f"{name}.xml")
-        print(given.out / f"{name}.xml")
+    export_scenes("Scenes as CommonRoad XML.", _write)
+
+
+def _write(scenario: Scenario, folder: Path, name: str) -> Path:
+    path = folder / f"{name}.xml"
+    write_commonroad(scenario, path)
+    return path
 
 
 if __name__ == "__main__":

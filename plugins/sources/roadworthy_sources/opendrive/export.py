@@ -9,7 +9,6 @@ against the ASAM schemas that come with scenariogeneration. Lights and areas are
 
 from __future__ import annotations
 
-import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 from roadworthy.errors import DataError
-from roadworthy.recognition import scenes_named
 from roadworthy.scenario import DT, AgentKind, RoadMap, Scenario, StateIndex
 from roadworthy.vehicle import EgoIndex
 
+from roadworthy_sources.exporting import export_scenes
 from roadworthy_sources.reading.widths import half_width
 
 __all__ = ["write_openscenario"]
@@ -217,14 +216,7 @@ def _follows(name: str, path: Array) -> Any:
 
 def main() -> None:
     """Write every scene of a store."""
-    parser = argparse.ArgumentParser(description="Scenes as OpenSCENARIO XML and OpenDRIVE.")
-    parser.add_argument("subject", nargs="+", help="a store, suite, source, file or folder")
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    for scene in scenes_named(given.subject, None):
-        name = "".join(c if c.isalnum() or c in "-_" else "_" for c in scene.id)
-        print(write_openscenario(scene, given.out, name))
+    export_scenes("Scenes as OpenSCENARIO XML and OpenDRIVE.", write_openscenario)
 
 
 if __name__ == "__main__":
