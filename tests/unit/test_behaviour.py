@@ -24,6 +24,7 @@ from roadworthy.variants import BOUNDS, check_variant
 from roadworthy_generators.behaviour import Behaviour
 from roadworthy_generators.behaviour.attacks import KINDS as ATTACKS
 from roadworthy_generators.behaviour.attacks import PAST, Stage, occasions
+from roadworthy_generators.behaviour.attacks.survival import survivable
 from roadworthy_generators.behaviour.diffusion import LEVELS, alpha_bar, ddim_levels, ddim_step
 from roadworthy_generators.behaviour.examples import examples_of, future_of, pack
 from roadworthy_generators.behaviour.guidance import (
@@ -217,6 +218,11 @@ def test_attacks_begin_where_their_agents_are_and_meet_the_ego_when_they_say() -
                 near = gap[max(0, attack.at - 6) : attack.at + 7].min()
                 # Who follows with a large gap may not reach a leader that stops within 6 s.
                 assert near < (20.0 if attack.kind == "hard_brake" else 7.0), attack.kind
+                assert survivable(stage, attack)
+                path = attack.path.copy()
+                path[:] = [*stage.steady[20, :3], 0.0]
+                path[:17, 0] += 500.0
+                assert not survivable(stage, replace(attack, path=path)), "in view for 0.4 s"
                 for one in attack.newcomers:
                     assert one.states.shape == (PAST + STEPS + 1, 4)
     assert len(kinds) >= 3

@@ -22,6 +22,7 @@ from roadworthy.solvability import (
     drive_of,
     read_certificates,
     recheck,
+    solvable,
     solve,
     steady_drive,
     write_certificates,
@@ -105,8 +106,10 @@ def test_the_weakest_manoeuvre_is_the_one_that_the_distance_asks_for() -> None:
     ):
         gap = min(least + 2.0, 0.5 * (least + most))
         assert solve(walled(speed * 0.5 + gap, speed), 0.5).label == label
+        assert solvable(walled(speed * 0.5 + gap, speed), 0.5)
     too_near = speed * 0.5 + stopping_distance(speed, 8.0) - 2.0
     assert solve(walled(too_near, speed), 0.5).label == "unsolvable"
+    assert not solvable(walled(too_near, speed), 0.5)
 
 
 def test_an_obstacle_that_leaves_room_is_swerved_around() -> None:
@@ -122,6 +125,7 @@ def test_nothing_need_be_done_where_nobody_is_met() -> None:
     found = solve(scene)
     assert (found.label, found.contact, found.latest_reaction_s) == ("keep", -1, None)
     assert recheck(scene, found) == ()
+    assert solvable(scene)
 
 
 def test_what_only_a_clairvoyant_survives_is_said_to_be_that() -> None:

@@ -27,7 +27,7 @@ from roadworthy.solvability.certificate import (
 from roadworthy.solvability.drives import drive_of, steady_drive
 from roadworthy.solvability.limits import Limits
 from roadworthy.solvability.recheck import recheck
-from roadworthy.solvability.search import REACTION_S, solve
+from roadworthy.solvability.search import REACTION_S, solvable, solve
 
 __all__ = [
     "CERTIFICATES",
@@ -39,6 +39,7 @@ __all__ = [
     "drive_of",
     "read_certificates",
     "recheck",
+    "solvable",
     "solve",
     "steady_drive",
     "write_certificates",

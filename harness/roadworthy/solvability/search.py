@@ -15,7 +15,7 @@ from roadworthy.solvability.kernels import first_contact, onset_of, search, seen
 from roadworthy.solvability.limits import Limits
 from roadworthy.solvability.manoeuvres import levels, table
 
-__all__ = ["FORESIGHT_S", "MARGIN", "REACTION_S", "road_rings", "solve"]
+__all__ = ["FORESIGHT_S", "MARGIN", "REACTION_S", "road_rings", "solvable", "solve"]
 
 REACTION_S = 1.0
 """Reaction time unless another is asked for [s]."""
@@ -73,14 +73,11 @@ def solve(
     Raises:
         ValueError: a base drive of another shape, or a negative reaction time.
     """
-    if not 0.0 <= reaction_s <= 60.0:
-        raise ValueError(f"reaction_s = {reaction_s!r}: give 0 to 60 s")
+    _require(reaction_s)
     scene = _Scene.of(scenario, limits or Limits(), base)
-    excused = np.zeros(len(scene.agents), np.bool_)
-    contact, agent = first_contact(scene.base, 0, scene.car, 0.0, *scene.traffic, excused)
+    contact, agent, onset, excused = scene.hazard()
     weakest: Evasion | None
     latest: Evasion | None = None
-    onset = -1
     if contact < 0:
         weakest = Evasion(
             manoeuvre=Manoeuvre.KEEP,
@@ -89,15 +86,7 @@ def solve(
             excused=tuple(np.flatnonzero(excused).tolist()),
         )
     else:
-        visible = seen(
-            scene.base, scene.car, scene.agents, scene.valid, scene.half, scene.blocks, agent
-        )
-        onset = onset_of(
-            scene.base, contact, scene.car, scene.agents[agent], scene.valid[agent],
-            scene.half[agent], visible, round(FORESIGHT_S / DT),
-        )  # fmt: skip
-        needed = onset + round(reaction_s / DT)
-        weakest = scene.evade(needed, onset) if needed < contact else None
+        weakest = scene.weakest(contact, onset, reaction_s)
         latest = _latest(scene, contact, onset, weakest)
     return Certificate(
         scenario=scenario.hash,
@@ -113,6 +102,29 @@ def solve(
         weakest=weakest,
         latest=latest,
     )
+
+
+def solvable(
+    scenario: Scenario,
+    reaction_s: float = REACTION_S,
+    *,
+    limits: Limits | None = None,
+    base: NDArray[np.float64] | None = None,
+) -> bool:
+    """Whether `solve` would find a drive; cheaper, as the latest is not looked for.
+
+    Raises:
+        ValueError: as `solve` does.
+    """
+    _require(reaction_s)
+    scene = _Scene.of(scenario, limits or Limits(), base)
+    contact, _, onset, _ = scene.hazard()
+    return contact < 0 or scene.weakest(contact, onset, reaction_s) is not None
+
+
+def _require(reaction_s: float) -> None:
+    if not 0.0 <= reaction_s <= 60.0:
+        raise ValueError(f"reaction_s = {reaction_s!r}: give 0 to 60 s")
 
 
 def _latest(scene: _Scene, contact: int, onset: int, weakest: Evasion | None) -> Evasion | None:
@@ -174,6 +186,25 @@ class _Scene:
         self,
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]:
         return self.agents, self.valid, self.half, self.reactive
+
+    def hazard(self) -> tuple[int, int, int, NDArray[np.bool_]]:
+        """The step of the base drive's contact and whom it meets, -1 and -1 for nobody; the onset,
+        -1 if there is none; who is excused, bool [A]."""
+        excused = np.zeros(len(self.agents), np.bool_)
+        contact, agent = first_contact(self.base, 0, self.car, 0.0, *self.traffic, excused)
+        if contact < 0:
+            return contact, agent, -1, excused
+        visible = seen(self.base, self.car, self.agents, self.valid, self.half, self.blocks, agent)
+        onset = onset_of(
+            self.base, contact, self.car, self.agents[agent], self.valid[agent],
+            self.half[agent], visible, round(FORESIGHT_S / DT),
+        )  # fmt: skip
+        return contact, agent, onset, excused
+
+    def weakest(self, contact: int, onset: int, reaction_s: float) -> Evasion | None:
+        """The weakest manoeuvre that survives if it begins a reaction time after the onset."""
+        begin = onset + round(reaction_s / DT)
+        return self.evade(begin, onset) if begin < contact else None
 
     def evade(self, begin: int, onset: int) -> Evasion | None:
         """The weakest manoeuvre that survives if it begins at that step."""

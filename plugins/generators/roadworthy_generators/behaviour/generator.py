@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from roadworthy.errors import DataError, SuiteError, did_you_mean
 from roadworthy.scenario import AgentKind, Scenario
-from roadworthy.solvability import solve, steady_drive
+from roadworthy.solvability import solvable
 from roadworthy.splits import root_of
 from roadworthy.trial import drive_with
 
@@ -262,9 +262,8 @@ class Behaviour:
         for k, one in zip(fit, driven, strict=True):
             drafts[k] = replace(drafts[k], contact=one.contact)
             if one.contact >= 0:
-                scene = drafts[k].variant
-                solvable = solve(scene, base=steady_drive(scene)).solvable
-                drafts[k] = replace(drafts[k], solvable=solvable)
+                found = solvable(drafts[k].variant, base=stage.steady)
+                drafts[k] = replace(drafts[k], solvable=found)
         return drafts
 
     def _percentile(self, kind: AgentKind, value: float) -> float:

@@ -32,6 +32,7 @@ __all__ = [
     "STILL_COLUMN",
     "Body",
     "Tokens",
+    "as_tracks",
     "bodies_of",
     "ego_centre",
     "tokens_of",
@@ -135,6 +136,12 @@ def track_states(state: Array) -> Array:
     yaw = state[..., StateIndex.YAW]
     ahead = state[..., StateIndex.VX] * np.cos(yaw) + state[..., StateIndex.VY] * np.sin(yaw)
     return np.concatenate([state[..., :3], np.maximum(ahead, 0.0)[..., None]], -1)
+
+
+def as_tracks(states: Array) -> Array:
+    """x, y, yaw, speed [N, 4] as `StateIndex` [N, 5]."""
+    yaw, speed = states[:, 2], states[:, 3]
+    return np.column_stack([states[:, :3], speed * np.cos(yaw), speed * np.sin(yaw)])
 
 
 def bodies_of(scenario: Scenario, now: int, most: int = MAX_TOKENS) -> Body:

@@ -16,9 +16,10 @@ from roadworthy_generators.behaviour.attacks import PAST, Attack, Stage
 from roadworthy_generators.behaviour.batch import Batch
 from roadworthy_generators.behaviour.parents import cut
 from roadworthy_generators.behaviour.sampling import GIVEN
+from roadworthy_generators.behaviour.scene import as_tracks
 from roadworthy_generators.behaviour.statistics import distance, histograms
 
-__all__ = ["as_tracks", "variant_of"]
+__all__ = ["variant_of"]
 
 Array = NDArray[np.float64]
 
@@ -90,12 +91,6 @@ def variant_of(
     except ScenarioError:
         return None, ("scenario",)
     return variant, check_variant(parent, variant)
-
-
-def as_tracks(states: Array) -> Array:
-    """x, y, yaw, speed [N, 4] as `StateIndex` [N, 5]."""
-    yaw, speed = states[:, 2], states[:, 3]
-    return np.column_stack([states[:, :3], speed * np.cos(yaw), speed * np.sin(yaw)])
 
 
 def _tracked(states: Array, origin: Array) -> Array:

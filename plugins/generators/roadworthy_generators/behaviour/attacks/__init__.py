@@ -25,6 +25,7 @@ from roadworthy_generators.behaviour.attacks.stage import (
     Stage,
     needed_s,
 )
+from roadworthy_generators.behaviour.attacks.survival import survivable
 
 __all__ = ["KINDS", "LIGHT", "PAST", "Attack", "Newcomer", "Stage", "needed_s", "occasions"]
 
@@ -65,7 +66,8 @@ def occasions(stage: Stage, kinds: tuple[str, ...], most: int) -> list[Attack]:
 
 
 def _searched(stage: Stage, kind: str) -> Iterator[Attack]:
-    """Those of a kind that meet nobody but the ego."""
+    """Those of a kind that meet nobody but the ego, and that can be survived."""
     passes = (KINDS[kind](stage) for _ in range(_PASSES))
-    fit = filter(stage.free, chain.from_iterable(passes))
+    free = filter(stage.free, chain.from_iterable(passes))
+    fit = (attack for attack in free if survivable(stage, attack))
     return islice(fit, _EACH.get(kind, _MOST))

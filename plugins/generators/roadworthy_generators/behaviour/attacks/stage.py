@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from roadworthy.scenario import DT, AgentKind, Scenario
+from roadworthy.solvability import steady_drive
 
 from roadworthy_generators.behaviour.kinematics import STEPS
+from roadworthy_generators.behaviour.parents import cut
 from roadworthy_generators.behaviour.roads import Path, Roads, roads_of
 from roadworthy_generators.behaviour.scene import HISTORY_STEPS, Body
 
@@ -86,6 +89,16 @@ class Stage:
     drive: Array
     rng: np.random.Generator
     severity: float
+
+    @cached_property
+    def rest(self) -> Scenario:
+        """The parent from the present on, for 6 s."""
+        return cut(self.scenario, self.now)
+
+    @cached_property
+    def steady(self) -> Array:
+        """[STEPS + 1, 4] what someone drives who minds nobody (`steady_drive`)."""
+        return steady_drive(self.rest)
 
     @property
     def roads(self) -> Roads:

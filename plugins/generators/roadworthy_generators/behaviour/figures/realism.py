@@ -33,7 +33,7 @@ from roadworthy_generators.behaviour.network import Scenes
 from roadworthy_generators.behaviour.parents import cut
 from roadworthy_generators.behaviour.roads import Roads
 from roadworthy_generators.behaviour.sampling import ANEW, GIVEN, rolled, sample
-from roadworthy_generators.behaviour.variant import as_tracks
+from roadworthy_generators.behaviour.scene import as_tracks
 
 __all__ = ["FEATURES", "likelihoods", "realism", "score"]
 
