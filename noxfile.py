@@ -32,7 +32,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff over everything, mypy strict over the core."""
+    """Ruff over everything, mypy strict over the core and the generators."""
     session.install("ruff==0.17.6", "mypy==2.4.1", *CONSTRAINTS)
     _install(session)
     session.run("ruff", "check", ".")

@@ -19,11 +19,12 @@ from roadworthy.errors import DataError, SuiteError
 from roadworthy.exit_codes import ExitCode
 from roadworthy.scenario import HISTORY, AgentKind, Ragged, Scenario, StateIndex, Tracks
 from roadworthy.scenario_store import StoreWriter
+from roadworthy.solvability import solve, steady_drive
 from roadworthy.splits import root_of
 from roadworthy.variants import BOUNDS, check_variant
 from roadworthy_generators.behaviour import Behaviour
 from roadworthy_generators.behaviour.attacks import KINDS as ATTACKS
-from roadworthy_generators.behaviour.attacks import PAST, Stage, occasions
+from roadworthy_generators.behaviour.attacks import LIGHT, PAST, Stage, occasions
 from roadworthy_generators.behaviour.attacks.survival import survivable
 from roadworthy_generators.behaviour.diffusion import LEVELS, alpha_bar, ddim_levels, ddim_step
 from roadworthy_generators.behaviour.examples import examples_of, future_of, pack
@@ -44,6 +45,7 @@ from roadworthy_generators.behaviour.kinematics import (
     rollout,
 )
 from roadworthy_generators.behaviour.network import Denoiser, Scenes, Shape
+from roadworthy_generators.behaviour.replanning import EVERY, ROUNDS
 from roadworthy_generators.behaviour.sampling import GIVEN, rolled, sample
 from roadworthy_generators.behaviour.scene import bodies_of, tokens_of
 from roadworthy_generators.behaviour.training import Behaviours, scenes_in, train
@@ -52,6 +54,7 @@ from roadworthy_simulators.world import World
 from roadworthy_sources.towns import Towns
 
 KINDS = tuple(LIMITS)
+ROLLING = tuple(sorted(set(ATTACKS) - LIGHT))
 
 
 @cache
@@ -251,6 +254,34 @@ def test_a_model_on_a_gpu_draws_what_it_draws_on_a_cpu() -> None:
         assert np.abs(gap[one.variant.agents.valid]).max() < 0.2
 
 
+def test_adversaries_who_replan_go_on_from_what_they_did_and_meet_who_evaded_them() -> None:
+    more = 0
+    for parent in parents():
+        first, again = (
+            Behaviour(draws=8, kinds=ROLLING, replans=k).drafts(parent, 5) for k in (0, ROUNDS)
+        )
+        for one, other in zip(first, again, strict=True):
+            assert one.variant is not None
+            assert other.variant is not None
+            assert other.variant.lineage is not None
+            told = other.variant.lineage.parameters
+            row = other.variant.agents.id.index(told["adversary"])
+            before, after = one.variant.agents.state[row], other.variant.agents.state[row]
+            if told["replans"] == 0:
+                assert np.array_equal(before, after)
+                continue
+            more += 1
+            assert not np.array_equal(before, after)
+            until = other.variant.start + EVERY + 1
+            assert np.array_equal(before[:until], after[:until])
+            assert one.problems or one.contact < 0 or not one.solvable
+            assert other.contact >= 0
+            assert other.solvable
+            assert not other.problems
+            assert solve(other.variant, base=steady_drive(other.variant)).solvable
+    assert more >= 2
+
+
 def test_severity_decides_in_how_many_the_planner_fails() -> None:
     fails = []
     for severity in (0.0, 1.0):
@@ -312,6 +343,7 @@ def test_scenes_that_cannot_be_varied_are_refused_with_the_reason() -> None:
         ({"kinds": ["cut_inn"]}, "cut_in"), ({"kinds": []}, "no kinds"),
         ({"severity": 1.2}, "severity"), ({"strength": float("nan")}, "strength"),
         ({"draws": 0}, "draws"), ({"steps": 0}, "steps"), ({"realism": 10}, "realism"),
+        ({"replans": 10}, "replans"),
     ],
 )  # fmt: skip
 def test_options_out_of_range_are_refused(options: dict[str, object], words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from roadworthy_generators.behaviour.network import Scenes
 from roadworthy_generators.behaviour.sampling import GIVEN
 from roadworthy_generators.behaviour.scene import STILL_COLUMN, Body, Tokens, tokens_of
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "scenes_of", "stacked"]
 
 _REACH_M = 80.0
 _CELL_M = 2.0
@@ -48,8 +49,6 @@ class Batch:
         base[0] = actions_of(stage.drive[:, 2], stage.drive[:, 3])
         proposal = np.zeros((count, wide, ACTIONS, 2))
         level = np.full((count, wide), GIVEN)
-        there = np.zeros((count, wide), np.bool_)
-        there[:, : self.bodies] = True
         rows: list[Tokens] = []
         self.attacks = tuple(attacks)
         movable = future_of(stage.scenario, stage.body, stage.now)[1].all(1) & ~stage.body.still
@@ -59,7 +58,6 @@ class Batch:
             if attack.newcomers:
                 tokens = _joined(common, tokens_of(stage.scenario, _body(attack), stage.now))
             rows.append(tokens)
-            there[i, : len(tokens)] = True
             proposal[i, : self.bodies] = base
             for k, one in enumerate(attack.newcomers):
                 proposal[i, self.bodies + k] = actions_of(
@@ -71,37 +69,24 @@ class Batch:
                 proposal[i, agent] = actions_of(attack.path[:, 2], attack.path[:, 3])
             level[i, : self.bodies][_disturbed(stage, attack) & movable] = _DISTURBED_LEVEL
             level[i, agent] = int(attack.freedom * _LEVELS)
-        origin = stage.drive[0, :2]
-
-        def stacked(name: str, dtype: type) -> torch.Tensor:
-            first = getattr(rows[0], name)
-            out = np.zeros((count, wide, *first.shape[1:]), dtype)
-            for i, tokens in enumerate(rows):
-                out[i, : len(tokens)] = getattr(tokens, name)
-            return torch.from_numpy(out).to(device)
-
-        self.kind = stacked("kind", np.int64).cpu().numpy()
-        self.origin = origin
+        self.origin = stage.drive[0, :2]
+        self.kind = stacked(rows, "kind", wide).astype(np.int64)
         light = (self.kind == AgentKind.PEDESTRIAN) | (self.kind == AgentKind.BICYCLE)
         share = np.where(light, _SHARE_ON_FOOT, 1.0)[..., None, None]
         self.share = torch.from_numpy(share).float().to(device)
-        pose = stacked("pose", np.float64)
-        pose[..., :2] -= torch.from_numpy(origin).to(device) * (
-            torch.from_numpy(there)[..., None].to(device)
-        )
-        scales = stacked("scales", np.float32)
-        scales[scales == 0.0] = 1.0
-        self.scenes = Scenes(
-            stacked("features", np.float32), stacked("polylines", np.float32),
-            stacked("near", np.bool_), pose.float(), stacked("speed", np.float64).float(),
-            stacked("limits", np.float32), scales, torch.from_numpy(there).to(device),
-        )  # fmt: skip
-        self.half = 0.5 * stacked("size", np.float64).float()
+        self.scenes = scenes_of(rows, wide, self.origin, device)
+        self.half = 0.5 * torch.from_numpy(stacked(rows, "size", wide)).float().to(device)
         self.proposal = (
-            torch.from_numpy(proposal).float().to(device) / scales.unsqueeze(-2)
+            torch.from_numpy(proposal).float().to(device) / self.scenes.scales.unsqueeze(-2)
         ).clamp(-8.0, 8.0)
         self.level = torch.from_numpy(level).to(device)
-        self._device = device
+        depth, first = stage.roads.depth(self.origin, _REACH_M, _CELL_M)
+        first = first - self.origin
+        self.on_road = OnRoad(
+            torch.from_numpy(depth)[None, None].to(device), (float(first[0]), float(first[1])),
+            _CELL_M, torch.from_numpy(self.kind == AgentKind.VEHICLE).to(device),
+        )  # fmt: skip
+        self.device = device
 
     def agent_of(self, attack: Attack) -> int:
         """The adversary's token."""
@@ -109,7 +94,7 @@ class Batch:
 
     def terms(self, stage: Stage) -> tuple[tuple[float, Term], ...]:
         """The guidance of these attacks."""
-        device = self._device
+        device = self.device
         agent = torch.tensor([self.agent_of(a) for a in self.attacks], device=device)
         at = torch.tensor([a.at for a in self.attacks], device=device)
         aside = torch.tensor(
@@ -120,23 +105,41 @@ class Batch:
             [int(needed_s(float(stage.drive[a.at, 3])) / DT) for a in self.attacks], device=device
         )
         wish = torch.tensor([1.15 * a.wish for a in self.attacks], device=device)
-        depth, origin = stage.roads.depth(self.origin, _REACH_M, _CELL_M)
-        first = origin - self.origin
-        vehicle = torch.from_numpy(self.kind == AgentKind.VEHICLE).to(device)
         return (
             (1.0, CollisionCourse(agent, at, aside)),
             (stage.severity, TimeToCollision(agent, at, lead, aside)),
             (2.0, NoOverlap(agent)),
-            (
-                1.0,
-                OnRoad(
-                    torch.from_numpy(depth)[None, None].to(device),
-                    (float(first[0]), float(first[1])), _CELL_M, vehicle,
-                ),
-            ),
+            (1.0, self.on_road),
             (0.3, SpeedLimit(agent, wish.float())),
             (0.5, Unlikely(agent)),
         )  # fmt: skip
+
+
+def stacked(rows: Sequence[Tokens], name: str, wide: int) -> NDArray[Any]:
+    """A field of the tokens of scenes, [B, wide, ...], zero where there is no token."""
+    first = getattr(rows[0], name)
+    out = np.zeros((len(rows), wide, *first.shape[1:]), first.dtype)
+    for i, tokens in enumerate(rows):
+        out[i, : len(tokens)] = getattr(tokens, name)
+    return out
+
+
+def scenes_of(
+    rows: Sequence[Tokens], wide: int, origin: NDArray[np.float64], device: str
+) -> Scenes:
+    """Scenes of up to `wide` tokens as tensors, positions relative to an origin."""
+    there = np.arange(wide) < np.array([[len(tokens)] for tokens in rows])
+    pose = stacked(rows, "pose", wide)
+    pose[..., :2] -= origin * there[..., None]
+    scales = stacked(rows, "scales", wide)
+    scales[scales == 0.0] = 1.0
+    fields = (
+        stacked(rows, "features", wide), stacked(rows, "polylines", wide),
+        stacked(rows, "near", wide), pose.astype(np.float32),
+        stacked(rows, "speed", wide).astype(np.float32), stacked(rows, "limits", wide), scales,
+        there,
+    )  # fmt: skip
+    return Scenes(*(torch.from_numpy(field).to(device) for field in fields))
 
 
 def _body(attack: Attack) -> Body:

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from roadworthy.errors import DataError, SuiteError, did_you_mean
 from roadworthy.scenario import AgentKind, Scenario
 from roadworthy.solvability import solvable
 from roadworthy.splits import root_of
 from roadworthy.trial import drive_with
+from torch import Tensor
 
 from roadworthy_generators.behaviour.attacks import KINDS, LIGHT, Attack, Stage, occasions
 from roadworthy_generators.behaviour.batch import Batch
 from roadworthy_generators.behaviour.examples import future_of
 from roadworthy_generators.behaviour.guidance import Guidance
+from roadworthy_generators.behaviour.kinematics import ACTIONS
+from roadworthy_generators.behaviour.network import Context
 from roadworthy_generators.behaviour.parents import cut, presents, require_usable
+from roadworthy_generators.behaviour.replanning import EVERY, ROUNDS, Driven, replanned
 from roadworthy_generators.behaviour.sampling import rolled, sample, surprise
 from roadworthy_generators.behaviour.scene import bodies_of, ego_centre
 from roadworthy_generators.behaviour.statistics import histograms
 from roadworthy_generators.behaviour.threads import one_thread
 from roadworthy_generators.behaviour.traffic import ModelTraffic
-from roadworthy_generators.behaviour.variant import variant_of
+from roadworthy_generators.behaviour.variant import retold, variant_of
 from roadworthy_generators.behaviour.weights import (
     DEFAULT,
     SURPRISE_PERCENTILES,
@@ -34,7 +39,7 @@ from roadworthy_generators.behaviour.weights import (
     load_model,
 )
 
-__all__ = ["Behaviour", "Draft"]
+__all__ = ["Behaviour", "Draft", "Sampled", "Try"]
 
 _GUESSES = 3
 _LIGHT_TURNS = 2
@@ -63,12 +68,48 @@ class Draft:
     solvable: bool = True
 
 
+@dataclass(frozen=True, eq=False)
+class Try:
+    """An attack as a scene in which the planner drove; `drive` [STEPS + 1, 11] is its ego's, see
+    `Draft` for the others."""
+
+    variant: Scenario | None
+    problems: tuple[str, ...]
+    drive: NDArray[np.float64] | None = None
+    contact: int = -1
+    solvable: bool = True
+
+    @property
+    def hard(self) -> bool:
+        """Fit, failed by the planner, and solvable."""
+        return not self.problems and self.contact >= 0 and self.solvable
+
+
+class Sampled(NamedTuple):
+    """Attacks on a stage as they came out.
+
+    Attributes:
+        stage, batch, context: as they were staged, with their context for the network.
+        actions: [B, A, ACTIONS, 2] scaled.
+        tries: B of them.
+        replans: how often each adversary replanned.
+    """
+
+    stage: Stage
+    batch: Batch
+    context: Context
+    actions: Tensor
+    tries: list[Try]
+    replans: list[int]
+
+
 class Behaviour:
     """Hard variants from a diffusion model of how traffic behaves.
 
     An attack (`attacks.KINDS`) proposes a motion that meets the drive of the planner aimed at; the
     model makes it real by partial diffusion, with those whom it disturbs, guided to collide, to be
     foreseeable, to stay on the road, to keep off the others and to do what the model thinks likely.
+    Adversaries in vehicles that the planner evades replan at 2 Hz from what it did so far.
     Everyone else, the map, the signals and the logged ego stay as they are. A variant begins where
     its parent drives, and lasts 6 s.
 
@@ -85,6 +126,7 @@ class Behaviour:
         draws: samples of each parent.
         steps: of the sampler.
         realism: percentile of logged agents that an adversary's surprise may not exceed.
+        replans: how often an adversary in a vehicle may replan, at 2 Hz.
         device: where the network runs.
 
     Raises:
@@ -102,6 +144,7 @@ class Behaviour:
         draws: int = 16,
         steps: int = 6,
         realism: float = 99.9,
+        replans: int = ROUNDS,
         device: str = "cpu",
     ) -> None:
         chosen = tuple(KINDS) if kinds is None else tuple(kinds)
@@ -113,6 +156,7 @@ class Behaviour:
         for name, value, low, high in (
             ("severity", severity, 0.0, 1.0), ("strength", strength, 0.0, 4.0),
             ("draws", draws, 1, 256), ("steps", steps, 1, 50), ("realism", realism, 50.0, 100.0),
+            ("replans", replans, 0, ROUNDS),
         ):  # fmt: skip
             if not (math.isfinite(value) and low <= value <= high):
                 raise SuiteError(
@@ -124,7 +168,7 @@ class Behaviour:
         self._options: dict[str, Any] = {
             "planner": planner, "kinds": list(chosen), "severity": float(severity),
             "strength": float(strength), "draws": int(draws), "steps": int(steps),
-            "realism": float(realism),
+            "realism": float(realism), "replans": int(replans),
         }  # fmt: skip
         self._planner = planner
         self._kinds = chosen
@@ -133,6 +177,7 @@ class Behaviour:
         self._draws = int(draws)
         self._steps = int(steps)
         self._realism = float(realism)
+        self._replans = int(replans)
         self._device = device
 
     @property
@@ -171,7 +216,7 @@ class Behaviour:
         ]  # fmt: skip
         fit.sort(key=lambda d: (not d.solvable, d.contact < 0, d.percentile))
         turns: dict[tuple[bool, bool, str, int], int] = {}
-        ranked = []
+        ranked: list[tuple[bool, bool, int, int, Draft]] = []
         for draft in fit:
             group = (not draft.solvable, draft.contact < 0)
             key = (*group, draft.attack.kind, draft.attack.agent)
@@ -224,46 +269,101 @@ class Behaviour:
             raise DataError(f"{variant.id}: draw {told['draw']} gives no scene any more")
         return made
 
-    def _drafts(self, scenario: Scenario, seed: int) -> list[Draft]:
+    def sampled(self, scenario: Scenario, seed: int) -> Sampled | None:
+        """The attacks that one seed draws, as they come out; None where there is no occasion."""
+        with one_thread(), torch.no_grad():
+            return self._sampled(scenario, seed)
+
+    def _sampled(self, scenario: Scenario, seed: int) -> Sampled | None:
         stage, attacks = self.staged(scenario, seed)
         if not attacks:
-            return []
-        now = stage.now
+            return None
         batch = Batch(stage, attacks, self._device)
-        noise = stage.rng.standard_normal((1 + _GUESSES, *batch.proposal.shape))
-        drawn = torch.from_numpy(noise.astype(np.float32)).to(self._device)
         context = self._model.network.context(batch.scenes)
         actions = sample(
             self._model.network, context, batch.proposal, batch.level, batch.half,
-            steps=self._steps, noise=drawn[0],
+            steps=self._steps, noise=self._noise(stage, batch.proposal.shape),
             guidance=Guidance(batch.terms(stage), self._strength),
         )  # fmt: skip
         # Who walks keeps more of the proposal: the model's own error would make it sway.
         actions = torch.lerp(batch.proposal, actions, batch.share)
+        tries = self._tried(stage, batch, actions, range(len(attacks)), seed)
+        first = Sampled(stage, batch, context, actions, tries, [0] * len(tries))
+        return self._replanned(first, seed)
+
+    def _replanned(self, first: Sampled, seed: int) -> Sampled:
+        """Adversaries in vehicles go on at 2 Hz from what the planner does, until one is hard; of
+        a share `severity` of them, so that the others still miss."""
+        stage, batch, actions = first.stage, first.batch, first.actions
+        now, best, replans = list(first.tries), list(first.tries), list(first.replans)
+        eager = stage.rng.random(len(best)) < self._severity
+        for k in range(1, self._replans + 1):
+            driven = {
+                i: Driven(one.variant, one.drive) for i, one in enumerate(now)
+                if eager[i] and not best[i].hard and batch.attacks[i].kind not in LIGHT
+                and one.variant is not None and one.drive is not None
+            }  # fmt: skip
+            noise = self._noise(stage, (len(best), ACTIONS, 2))
+            rows, actions = replanned(
+                self._model.network, stage, batch, actions, driven, k * EVERY, noise,
+                Guidance((), self._strength),
+            )  # fmt: skip
+            for i, one in zip(rows, self._tried(stage, batch, actions, rows, seed), strict=True):
+                now[i] = one
+                if one.hard:
+                    best[i], replans[i] = one, k
+        kept = torch.tensor([k > 0 for k in replans], device=actions.device)
+        actions = torch.where(kept[:, None, None, None], actions, first.actions)
+        return Sampled(stage, batch, first.context, actions, best, replans)
+
+    def _tried(
+        self, stage: Stage, batch: Batch, actions: Tensor, rows: Sequence[int], seed: int
+    ) -> list[Try]:
+        """Attacks as scenes, and how the planner fares in them."""
         states = rolled(actions, batch.scenes).double().cpu().numpy()
-        odd = surprise(self._model.network, context, actions, drawn[1:]).cpu().numpy()
-        drafts = []
+        made = [variant_of(stage, batch, i, states[i], seed) for i in rows]
+        drives = iter(drive_with(self._planner, [v for v, _ in made if v is not None]))
+        tries = []
+        for variant, problems in made:
+            if variant is None:
+                tries.append(Try(None, problems))
+                continue
+            one = next(drives)
+            found = one.contact < 0 or bool(problems) or solvable(variant, base=stage.steady)
+            tries.append(Try(variant, problems, one.ego, one.contact, found))
+        return tries
+
+    def _noise(self, stage: Stage, shape: Sequence[int]) -> Tensor:
+        noise = stage.rng.standard_normal(tuple(shape)).astype(np.float32)
+        return torch.from_numpy(noise).to(self._device)
+
+    def _drafts(self, scenario: Scenario, seed: int) -> list[Draft]:
+        found = self.sampled(scenario, seed)
+        if found is None:
+            return []
+        batch, now = found.batch, found.stage.now
+        guesses = self._noise(found.stage, (_GUESSES, *batch.proposal.shape))
+        odd = surprise(self._model.network, found.context, found.actions, guesses).cpu().numpy()
         log = histograms(scenario, now, np.flatnonzero(scenario.agents.valid[:, now]).tolist())
-        for i, attack in enumerate(attacks):
+        drafts = []
+        for i, (attack, tried) in enumerate(zip(batch.attacks, found.tries, strict=True)):
             agent = batch.agent_of(attack)
-            kind = AgentKind(int(batch.kind[i, agent]))
-            percentile = self._percentile(kind, float(odd[i, agent]))
+            percentile = self._percentile(AgentKind(int(batch.kind[i, agent])), odd[i, agent])
             told = {
                 "root": root_of(scenario), "model": self._model.hash, "options": self._options,
                 "draw": i, "start": now, "attack": attack.kind, "at": attack.at,
-                "surprise": round(float(odd[i, agent]), 6), "percentile": percentile, **attack.told,
+                "surprise": round(float(odd[i, agent]), 6), "percentile": percentile,
+                "replans": found.replans[i], **attack.told,
             }  # fmt: skip
-            variant, problems = variant_of(
-                scenario, stage, attack, batch, i, states[i], seed, told, log
+            variant = tried.variant
+            if variant is not None:
+                variant = retold(variant, told, log)
+            drafts.append(
+                Draft(
+                    attack, variant, tried.problems, float(odd[i, agent]), percentile,
+                    -1 if tried.problems else tried.contact, tried.solvable,
+                )
             )  # fmt: skip
-            drafts.append(Draft(attack, variant, problems, float(odd[i, agent]), percentile))
-        fit = [k for k, d in enumerate(drafts) if d.variant is not None and not d.problems]
-        driven = drive_with(self._planner, [drafts[k].variant for k in fit])  # type: ignore[misc]
-        for k, one in zip(fit, driven, strict=True):
-            drafts[k] = replace(drafts[k], contact=one.contact)
-            if one.contact >= 0:
-                found = solvable(drafts[k].variant, base=stage.steady)
-                drafts[k] = replace(drafts[k], solvable=found)
         return drafts
 
     def _percentile(self, kind: AgentKind, value: float) -> float:

@@ -97,6 +97,7 @@ class Denoiser(nn.Module):
         hidden = ~scenes.there[:, None, None, :]
         bias, key, value = [], [], []
         for layer in self.layers:
+            assert isinstance(layer, _Layer)
             bias.append(layer.bias(edge).permute(0, 3, 1, 2).masked_fill(hidden, -1e4))
             k, v = layer.map_in(piece).chunk(2, -1)
             key.append(_heads(k, self.shape.heads))
@@ -118,8 +119,8 @@ class Denoiser(nn.Module):
                 x, when, context.edge, context.bias[i], context.key[i], context.value[i],
                 scenes.near,
             )  # fmt: skip
-        out: Tensor = self.out(self.norm(x))
-        return out.unflatten(-1, (ACTIONS, 2))
+        out: Tensor = self.out(self.norm(x)).unflatten(-1, (ACTIONS, 2))
+        return out
 
 
 class _Layer(nn.Module):
@@ -170,7 +171,8 @@ def _mlp(width_in: int, hidden: int, width_out: int) -> nn.Sequential:
 
 def _heads(x: Tensor, heads: int) -> Tensor:
     """[..., N, D] to [..., H, N, D / H]."""
-    return x.unflatten(-1, (heads, -1)).transpose(-2, -3)
+    out: Tensor = x.unflatten(-1, (heads, -1)).transpose(-2, -3)
+    return out
 
 
 def _edges(pose: Tensor, speed: Tensor) -> Tensor:

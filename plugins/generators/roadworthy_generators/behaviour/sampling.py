@@ -52,7 +52,7 @@ def sample(
     for first in level.unique().tolist():
         if first >= 0:
             path[level == first] = torch.tensor(ddim_levels(first, steps), device=level.device)
-    now = noised(proposal.flatten(-2), noise.flatten(-2), level).unflatten(-1, (-1, 2))
+    now: Tensor = noised(proposal.flatten(-2), noise.flatten(-2), level).unflatten(-1, (-1, 2))
     for k in range(steps):
         clean = network(context, now, path[..., k])
         if guidance is not None:

@@ -216,7 +216,8 @@ def _features(body: Body) -> NDArray[np.float32]:
         was.reshape(len(pose), -1), seen, speed[:, None] / 10.0, rate[:, None], push[:, None] / 3.0,
         body.size / [5.0, 2.0], np.eye(4)[kind], (body.index == -1)[:, None], body.still[:, None],
     ]  # fmt: skip
-    return np.nan_to_num(np.concatenate(columns, 1)).clip(-20.0, 20.0).astype(np.float32)
+    out: Array = np.nan_to_num(np.concatenate(columns, 1))
+    return out.clip(-20.0, 20.0).astype(np.float32)
 
 
 def _around(

@@ -24,6 +24,7 @@ import numpy as np
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from roadworthy import __version__
 from roadworthy.scenario import Scenario
 from roadworthy.seeding import derive_seed
@@ -114,9 +115,10 @@ class Behaviours(lightning.LightningModule):
         off = (path[..., PATH_STEPS, :2] - batch["path"].float()) / _PATH_UNIT
         along = (batch["along"] & asked.unsqueeze(-1)).unsqueeze(-1)
         far = functional.smooth_l1_loss(off, torch.zeros_like(off), reduction="none") * along
-        return actions + _PATH_WEIGHT * far.sum() / (2 * along.sum()).clamp(min=1)
+        total: Tensor = actions + _PATH_WEIGHT * far.sum() / (2 * along.sum()).clamp(min=1)
+        return total
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, with a warm-up and a cosine down to a hundredth."""
         optimiser = torch.optim.AdamW(self.network.parameters(), self._rate, weight_decay=0.01)
         warm = min(200, max(1, self._steps // 10))
@@ -262,7 +264,7 @@ def surprise_percentiles(
     }
 
 
-def _same(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def _same(batch: Any) -> Any:
     return batch
 
 
@@ -300,8 +302,10 @@ class BehaviourTrainer:
         Raises:
             DataError: no scene is long enough.
         """
-        sets = list(cases.values()) if isinstance(cases, Mapping) else [cases]
-        scenes = (getattr(one, "scenario", one) for some in sets for one in some)
+        sets: list[Iterable[Any]] = list(cases.values()) if isinstance(cases, Mapping) else [cases]
+        scenes = (
+            one if isinstance(one, Scenario) else one.scenario for some in sets for one in some
+        )
         told = " ".join(f"--set {k}={v}" for k, v in self._settings.items() if v is not None)
         command = f"roadworthy train behaviour --scenes STORE... --seed {seed} {told}"
         return train(scenes, out, seed, command=command, **self._settings)

@@ -12,14 +12,13 @@ from roadworthy.errors import ScenarioError
 from roadworthy.scenario import STATE_SIZE, Lineage, Scenario, Tracks
 from roadworthy.variants import check_variant
 
-from roadworthy_generators.behaviour.attacks import PAST, Attack, Stage
+from roadworthy_generators.behaviour.attacks import PAST, Stage
 from roadworthy_generators.behaviour.batch import Batch
-from roadworthy_generators.behaviour.parents import cut
 from roadworthy_generators.behaviour.sampling import GIVEN
 from roadworthy_generators.behaviour.scene import as_tracks
 from roadworthy_generators.behaviour.statistics import distance, histograms
 
-__all__ = ["variant_of"]
+__all__ = ["retold", "variant_of"]
 
 Array = NDArray[np.float64]
 
@@ -28,11 +27,16 @@ _PLACES = 4
 
 
 def variant_of(
-    parent: Scenario, stage: Stage, attack: Attack, batch: Batch, row: int, states: Array,
-    seed: int, told: dict[str, Any], log: dict[str, Array],
-) -> tuple[Scenario | None, tuple[str, ...]]:  # fmt: skip
-    """A draft as a scene, and what speaks against it."""
-    scene = cut(parent, stage.now)
+    stage: Stage, batch: Batch, row: int, states: Array, seed: int
+) -> tuple[Scenario | None, tuple[str, ...]]:
+    """An attack as a scene, and what speaks against it; `retold` completes its lineage.
+
+    Args:
+        row: of the attacks of `batch`; states: [A, STEPS + 1, 4] of all, from the batch's origin.
+        seed: of the draws.
+    """
+    parent, attack = stage.scenario, batch.attacks[row]
+    scene = stage.rest
     now = stage.now
     tracks = scene.agents
     state, valid, reactive = tracks.state.copy(), tracks.valid.copy(), tracks.reactive.copy()
@@ -54,7 +58,7 @@ def variant_of(
     ids, kinds, sizes = list(tracks.id), [tracks.kind], [tracks.size]
     states_in, valid_in, reactive_in = [state], [valid], [reactive]
     for k, one in enumerate(attack.newcomers):
-        name = f"{attack.kind}-{told['draw']}-{k}"
+        name = f"{attack.kind}-{row}-{k}"
         past = np.zeros((1, len(scene.ego), STATE_SIZE))
         past[0, now - PAST : now + 1] = as_tracks(one.states[: PAST + 1])
         future = one.states[PAST:] if one.still else states[batch.bodies + k]
@@ -72,7 +76,7 @@ def variant_of(
     adversary = len(tracks) if attack.agent < 0 else int(stage.body.index[attack.agent])
     draft = replace(
         scene,
-        id=f"{parent.id[:190]}+{attack.kind}-{seed:016x}-{told['draw']}",
+        id=f"{parent.id[:190]}+{attack.kind}-{seed:016x}-{row}",
         agents=Tracks(
             tuple(ids), np.concatenate(kinds), np.concatenate(sizes), np.concatenate(states_in),
             np.concatenate(valid_in), np.concatenate(reactive_in),
@@ -80,17 +84,22 @@ def variant_of(
         tags=tuple(dict.fromkeys((*parent.tags, "variant", attack.kind))),
         repairs=(),
     )  # fmt: skip
-    near = np.flatnonzero(draft.agents.valid[:, now]).tolist()
-    told = told | {
-        "adversary": ids[adversary], "changed": changed,
-        "from_log": distance(histograms(draft, now, near), log),
-    }  # fmt: skip
+    told = {"adversary": ids[adversary], "changed": changed}
     draft = replace(draft, lineage=Lineage(parent.hash, "behaviour", seed, told))
     try:
         variant = admit(draft)
     except ScenarioError:
         return None, ("scenario",)
     return variant, check_variant(parent, variant)
+
+
+def retold(variant: Scenario, told: dict[str, Any], log: dict[str, Array]) -> Scenario:
+    """A variant whose lineage says more, and how far its statistics are from those of the log."""
+    assert variant.lineage is not None
+    near = np.flatnonzero(variant.agents.valid[:, variant.start]).tolist()
+    far = distance(histograms(variant, variant.start, near), log)
+    every = told | variant.lineage.parameters | {"from_log": far}
+    return replace(variant, lineage=replace(variant.lineage, parameters=every))
 
 
 def _tracked(states: Array, origin: Array) -> Array:

@@ -44,7 +44,7 @@ class Warp:
 
         None where time would (all but) stand still.
         """
-        after = (np.arange(steps) - start) * DT
+        after: Array = np.asarray((np.arange(steps) - start) * DT, np.float64)
         rate = 1.0 + (self.speed - 1.0) * (1.0 - _smooth(after / _SPEED_BACK_S))
         span = max(2.0, 4.0 * abs(self.delay))
         share = np.clip(after / span, 0.0, 1.0)

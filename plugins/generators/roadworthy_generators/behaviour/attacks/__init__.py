@@ -23,11 +23,24 @@ from roadworthy_generators.behaviour.attacks.stage import (
     Attack,
     Newcomer,
     Stage,
+    eased,
     needed_s,
+    timed,
 )
 from roadworthy_generators.behaviour.attacks.survival import survivable
 
-__all__ = ["KINDS", "LIGHT", "PAST", "Attack", "Newcomer", "Stage", "needed_s", "occasions"]
+__all__ = [
+    "KINDS",
+    "LIGHT",
+    "PAST",
+    "Attack",
+    "Newcomer",
+    "Stage",
+    "eased",
+    "needed_s",
+    "occasions",
+    "timed",
+]
 
 _PASSES = 6
 _EACH = {"hard_brake": 2, "occluded_pedestrian": 2, "jaywalker": 2, "cyclist": 2}

@@ -118,14 +118,14 @@ def pull_out(stage: Stage) -> Iterator[Attack]:
     for _ in range(_AGAIN):
         at = int(moments[stage.pick(len(moments))])
         room = stage.roads.kerb(path.at(np.array(along[at] + stage.front)), -1.0)
-        aside = min(room - 1.2, 3.4)
-        if aside < 2.2:
+        off = min(room - 1.2, 3.4)
+        if off < 2.2:
             continue
         needs, push, pace = _driving_off(stage)
         begins = at * DT - _until(0.6 * needs, push, pace) + stage.miss()
         gone = _driven_off(TIMES - begins, push, pace)
         begin = float(along[at]) + stage.front + 0.5 * CAR[0] - 0.6 * needs
-        states = timed(path, begin + gone, -aside * (1.0 - eased(gone / needs)))
+        states = timed(path, begin + gone, -off * (1.0 - eased(gone / needs)))
         told = {"begin_s": begins, "push_mps2": push}
         if begins > 0.2 and stage.drive[at, 3] > pace + _CLOSES_MPS:
             yield from stage.put_in("pull_out", states, at, pace, told, freedom=_LEAST_FREEDOM)

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 PAST = max(HISTORY_STEPS)
 """Steps of the past that a newcomer gets."""
-TIMES = np.arange(-PAST, STEPS + 1) * DT
+TIMES: Array = np.asarray(np.arange(-PAST, STEPS + 1) * DT, np.float64)
 """When a newcomer's states are, seconds after the present."""
 CAR = (4.6, 1.88, 1.6)
 """Size of a newcomer in a car [m]."""
@@ -137,7 +137,8 @@ class Stage:
         """Steps at which the ego drives, and before which there is time to react and to stop."""
         steps = np.arange(_SOONEST, _LATEST)
         speed = self.drive[steps, 3]
-        return steps[(speed > _SLOWEST_EGO) & (steps * DT > needed_s(speed))]
+        fit: NDArray[np.int64] = steps[(speed > _SLOWEST_EGO) & (steps * DT > needed_s(speed))]
+        return fit
 
     def fits(self, states: Array, kind: AgentKind, size: tuple[float, float, float]) -> bool:
         """Whether a newcomer keeps off everyone for a second and a half, off what stands for all

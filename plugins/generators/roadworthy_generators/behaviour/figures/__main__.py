@@ -18,6 +18,7 @@ from roadworthy_generators.behaviour.figures.realism import realism
 from roadworthy_generators.behaviour.figures.report import DIAL, dial_svg, summary, table
 from roadworthy_generators.behaviour.generator import Behaviour
 from roadworthy_generators.behaviour.parents import require_usable
+from roadworthy_generators.behaviour.replanning import ROUNDS
 
 SEEDS = (0, 1, 2)
 
@@ -34,13 +35,14 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--draws", type=int, default=16)
+    parser.add_argument("--replans", type=int, default=ROUNDS)
     parser.add_argument("--dial-scenes", type=int, default=40)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     found = list(scenes_named(given.store, None))[: given.scenes]
     scenes = [scene for scene in found if _usable(scene)]
-    maker = Behaviour(draws=given.draws)
+    maker = Behaviour(draws=given.draws, replans=given.replans)
     log = given.out / "figures.jsonl"
     known = [json.loads(line) for line in log.read_bytes().splitlines()] if log.exists() else []
     done = [row for row in known if "severity" not in row]

@@ -25,7 +25,6 @@ from roadworthy.trial import drive_with
 from roadworthy.variants import check_variant
 
 from roadworthy_generators.behaviour.attacks import Stage
-from roadworthy_generators.behaviour.batch import Batch
 from roadworthy_generators.behaviour.examples import future_of
 from roadworthy_generators.behaviour.generator import Behaviour
 from roadworthy_generators.behaviour.guidance import Guidance
@@ -69,14 +68,14 @@ FEATURES: Mapping[str, Feature] = {
 
 def realism(maker: Behaviour, scene: Scenario, seed: int) -> dict[str, float]:
     """Scores of a scene in which everyone who moves is sampled anew, told of the ego's plan:
-    `guided`, by an attack in each rollout, and `unguided`, as many, without newcomers; what the one
-    is `lost` to the other; in how many of the latter (`alone`) that are fit the planner fails
-    (`alone_fails`). Nothing where there is no attack or nobody moves."""
+    `guided`, with an attack as it came out in each rollout, and `unguided`, as many, without
+    newcomers; what the one is `lost` to the other; in how many of the latter (`alone`) that are
+    fit the planner fails (`alone_fails`). Nothing where there is no attack or nobody moves."""
     with torch.no_grad():
-        stage, attacks = maker.staged(scene, seed)
-        if not attacks:
+        made = maker.sampled(scene, seed)
+        if made is None:
             return {}
-        batch = Batch(stage, attacks, "cpu")
+        stage, batch = made.stage, made.batch
         known = future_of(scene, stage.body, stage.now)[1].all(1)
         far = np.hypot(*np.moveaxis(stage.future[:, -1, :2] - stage.future[:, 0, :2], -1, 0))
         asked = known & ~stage.body.still & (far > _MOVES_M)
@@ -92,15 +91,17 @@ def realism(maker: Behaviour, scene: Scenario, seed: int) -> dict[str, float]:
         rows = np.flatnonzero(asked)
         alone = np.full(batch.level.shape, GIVEN)
         alone[:, rows] = ANEW
-        guided = alone.copy()
-        for i, attack in enumerate(attacks):
-            guided[i, batch.agent_of(attack)] = batch.level[i, batch.agent_of(attack)]
+        guided, proposal = alone.copy(), batch.proposal.clone()
+        for i, attack in enumerate(batch.attacks):
+            adversary = batch.agent_of(attack)
+            guided[i, adversary] = GIVEN
+            proposal[i, adversary] = made.actions[i, adversary]
         noise = torch.from_numpy(stage.rng.standard_normal(batch.proposal.shape)).float()
 
         def sampled(level: NDArray[np.int64], scenes: Scenes, guidance: Guidance) -> Array:
             network = maker.model.network
             actions = sample(
-                network, network.context(scenes), batch.proposal, torch.from_numpy(level),
+                network, network.context(scenes), proposal, torch.from_numpy(level),
                 batch.half, steps=_STEPS, noise=noise, guidance=guidance,
             )  # fmt: skip
             states = rolled(actions, scenes).double().numpy()

@@ -90,12 +90,12 @@ def summary(
         a, b = total(top), total(bottom)
         rates[key] = {"what": what, "of": b.sum(), "goal": goal, "value": None}
         if b.sum():
-            one = interval_of_ratios(a[:, None], b[:, None])[0]
-            rates[key] |= {"value": one.value, "low": one.low, "high": one.high}
+            share = interval_of_ratios(a[:, None], b[:, None])[0]
+            rates[key] |= {"value": share.value, "low": share.low, "high": share.high}
     apart: dict[str, Any] = {}
     for key, what, one, two, goal in _DIVERGENCES:
-        a, b = pooled(one), pooled(two)
-        each = {k: divergence(a[k], b[k]) for k in EDGES}
+        first, second = pooled(one), pooled(two)
+        each = {k: divergence(first[k], second[k]) for k in EDGES}
         value = float(np.mean(list(each.values())))
         apart[key] = {"what": what, "value": value, "goal": goal, "features": each}
 
