@@ -40,6 +40,7 @@ ROUNDS = 9
 _NEAR = 16
 _DDIM_STEPS = 3
 _SOONEST = 8
+_SHORTEST_M = 2.0
 _MOVES_MPS = 1.0
 _PUSH_MPS2 = 3.5
 _ASIDE_M = 3.0
@@ -134,7 +135,7 @@ def replanned(
 
 
 def _plan(stage: Stage, attack: Attack, driven: Driven, step: int) -> _Plan | None:
-    """Where someone can still meet the ego as it drives, with as little push as possible."""
+    """What to do from a step on, or None for one who cannot meet the ego any more."""
     now = stage.now + step
     ego = driven.scene.ego.copy()
     ego[stage.now :] = driven.ego
@@ -145,16 +146,34 @@ def _plan(stage: Stage, attack: Attack, driven: Driven, step: int) -> _Plan | No
         return None
     a = int(mine[0])
     future, _ = future_of(scene, body, now)
-    left = STEPS - step
-    drive, path = future[0], future[a]
-    line = Path.of(path[: left + 1, :2])
-    if line.length < 2.0:
-        return None
     gap = attack.path[attack.at, :2] - stage.drive[attack.at, :2]
-    turn = drive[:, 2] - stage.drive[attack.at, 2]
-    offset = np.column_stack([
-        gap[0] * np.cos(turn) - gap[1] * np.sin(turn), gap[0] * np.sin(turn) + gap[1] * np.cos(turn)
-    ])  # fmt: skip
+    turn = future[0, :, 2] - stage.drive[attack.at, 2]
+    cos, sin = np.cos(turn), np.sin(turn)
+    offset = np.column_stack([gap[0] * cos - gap[1] * sin, gap[0] * sin + gap[1] * cos])
+    met = _meeting(future[a], future[0], offset, STEPS - step)
+    if met is None:
+        return None
+    at, states = met
+    proposal = actions_of(future[..., 2], future[..., 3])
+    proposal[a] = actions_of(np.unwrap(states[:, 2]), states[:, 3])
+    lead = min(at, int(needed_s(float(future[0, at, 3])) / DT))
+    return _Plan(tokens_of(scene, _moving(body, a), now), a, proposal, at, offset[at], lead)
+
+
+def _meeting(path: Array, drive: Array, offset: Array, left: int) -> tuple[int, Array] | None:
+    """Where someone on a path meets a drive with the least push and the least leaning sideways.
+
+    Args:
+        path, drive: [STEPS + 1, 4] x, y, yaw, speed, of which `left` steps are to come.
+        offset: [STEPS + 1, 2] from the ego's centre to where it is to be met at each step.
+
+    Returns:
+        The step, and the motion [STEPS + 1, 4]: pushed evenly until then, back in line later; None
+        if that takes too much.
+    """
+    line = Path.of(path[: left + 1, :2])
+    if line.length < _SHORTEST_M:
+        return None
     station, aside, _ = line.locate(drive[:, :2] + offset)
     t = np.maximum(np.arange(STEPS + 1) * DT, DT)
     speed = float(path[0, 3])
@@ -173,10 +192,7 @@ def _plan(stage: Stage, attack: Attack, driven: Driven, step: int) -> _Plan | No
     shift = aside[at] * (eased(t / t[at]) - eased((t - t[at]) / _BACK_S))
     states = timed(line, along, shift)
     states[0] = path[0]
-    proposal = actions_of(future[..., 2], future[..., 3])
-    proposal[a] = actions_of(np.unwrap(states[:, 2]), states[:, 3])
-    lead = min(at, int(needed_s(float(drive[at, 3])) / DT))
-    return _Plan(tokens_of(scene, _moving(body, a), now), a, proposal, at, offset[at], lead)
+    return at, states
 
 
 def _track(stage: Stage, attack: Attack) -> int:
