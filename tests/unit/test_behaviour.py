@@ -48,7 +48,7 @@ from roadworthy_generators.behaviour.network import Denoiser, Scenes, Shape
 from roadworthy_generators.behaviour.replanning import EVERY, ROUNDS
 from roadworthy_generators.behaviour.sampling import GIVEN, rolled, sample
 from roadworthy_generators.behaviour.scene import bodies_of, tokens_of
-from roadworthy_generators.behaviour.training import Behaviours, scenes_in, train
+from roadworthy_generators.behaviour.training import Behaviours, BehaviourTrainer, scenes_in, train
 from roadworthy_generators.behaviour.weights import DEFAULT, Card, load_model, save_model
 from roadworthy_simulators.world import World
 from roadworthy_sources.towns import Towns
@@ -408,6 +408,22 @@ def test_a_tiny_model_learns_and_does_so_the_same_way_twice(tmp_path: Path) -> N
         module.network = load_model(paths[0]).network
         after = float(module.loss(batch, level, noise))
     assert after < 0.75 * before
+
+
+def test_an_interrupted_training_goes_on_where_it_was(tmp_path: Path) -> None:
+    scenes = parents()[:2]
+    small = {"steps": 20, "batch": 4, "moments": 1}
+    BehaviourTrainer(**small, stop=8).train(None, scenes, tmp_path / "a", 7)
+    last = tmp_path / "a" / "last.ckpt"
+    path = BehaviourTrainer(**small).train(last, scenes, tmp_path / "b", 7)
+    steps = [
+        torch.load(tmp_path / name / "last.ckpt", weights_only=True)["global_step"]
+        for name in ("a", "b")
+    ]
+    assert steps == [8, 20]
+    assert path.read_bytes() != (tmp_path / "a" / path.name).read_bytes()
+    with pytest.raises(DataError, match="no such checkpoint"):
+        BehaviourTrainer(**small).train(tmp_path / "none.ckpt", scenes, tmp_path / "c", 7)
 
 
 def test_traffic_of_the_model_is_the_same_twice_and_leaves_alone_who_may_not_react() -> None:

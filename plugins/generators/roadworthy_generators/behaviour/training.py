@@ -26,6 +26,7 @@ import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from roadworthy import __version__
+from roadworthy.errors import DataError
 from roadworthy.scenario import Scenario
 from roadworthy.seeding import derive_seed
 from torch import Tensor
@@ -294,18 +295,24 @@ class BehaviourTrainer:
         """Train and return the weights file.
 
         Args:
-            planner: not used.
+            planner: the checkpoint to go on from (`last.ckpt` of a training so far, same settings),
+                or None to begin.
             cases: cases or scenes, or sets of them by name.
             out: folder to make.
             seed: of everything.
 
         Raises:
-            DataError: no scene is long enough.
+            DataError: no scene is long enough, or no such checkpoint.
         """
+        resume = None if planner is None else Path(planner)
+        if resume is not None and not resume.is_file():
+            raise DataError(
+                f"{resume}: no such checkpoint", hint="Name the last.ckpt of a training before."
+            )
         sets: list[Iterable[Any]] = list(cases.values()) if isinstance(cases, Mapping) else [cases]
         scenes = (
             one if isinstance(one, Scenario) else one.scenario for some in sets for one in some
         )
         told = " ".join(f"--set {k}={v}" for k, v in self._settings.items() if v is not None)
         command = f"roadworthy train behaviour --scenes STORE... --seed {seed} {told}"
-        return train(scenes, out, seed, command=command, **self._settings)
+        return train(scenes, out, seed, command=command, resume=resume, **self._settings)
