@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,11 @@ def test_the_documented_commands_lead_from_a_run_to_a_run_of_its_hard_cases(
         1 for _ in ScenarioStore(tmp_path / "reports/variants").scenarios()
     )
     assert (tmp_path / "reports" / "hard-cases" / "run.json").exists()
+    mined = json.loads((tmp_path / "reports" / "mined" / "mining.json").read_text())["cases"]
+    page = (tmp_path / "reports" / "variants" / "report.html").read_text()
+    start = page.index('id="mined"')
+    rows = re.findall(r'<th scope="row">(.*?)</tr>', page[start : page.index("</table>", start)])
+    told = {row.split("<")[0]: re.findall(r">([\d.]+)</td>", row)[:2] for row in rows}
+    worst = Counter(case["findings"][0]["reason"].replace("_", " ") for case in mined)
+    every = Counter(f["reason"].replace("_", " ") for case in mined for f in case["findings"])
+    assert told == {reason: [str(worst[reason]), str(every[reason])] for reason in every}

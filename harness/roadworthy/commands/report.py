@@ -23,7 +23,7 @@ __all__ = ["command"]
               '`pip install "roadworthy[paper]"`.')  # fmt: skip
 @click.option("--parents", multiple=True, metavar="SUBJECT",
               help="Of variants: a store, suite or source that holds their parents, to play "
-              "beside them. Repeatable.")  # fmt: skip
+              "beside them and, of a mined store, to say what for. Repeatable.")  # fmt: skip
 @click.option("--figures", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="Of variants: folder with figures of their generator.")  # fmt: skip
 @click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
@@ -51,12 +51,14 @@ def command(
     if all(hard):
         if latex or svg or pdf:
             raise click.UsageError("--latex, --svg and --pdf are of runs, not of variants")
+        from roadworthy.mining import MANIFEST, read_mined
         from roadworthy.recognition import scenes_named
 
         page = write_hard_cases(
             subjects,
             out or subjects[0],
             parents=scenes_named(parents, data),
+            mined=[read_mined(Path(name)) for name in parents if (Path(name) / MANIFEST).is_file()],
             figures=figures,
             title=title,
         )

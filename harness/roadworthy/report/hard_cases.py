@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 import roadworthy
 from roadworthy.errors import RunError
+from roadworthy.mining import MinedSet
 from roadworthy.replay import Replay
 from roadworthy.report.maps import MapCrop
+from roadworthy.report.mined import mined_rows, mined_words
 from roadworthy.report.numbers import format_value
 from roadworthy.report.page import render
 from roadworthy.report.payload import inert_json
@@ -117,6 +119,7 @@ def write_hard_cases(
     out: Path,
     *,
     parents: Iterable[Scenario] = (),
+    mined: Sequence[MinedSet] = (),
     figures: Path | None = None,
     title: str = "",
     plays: int = 24,
@@ -127,6 +130,7 @@ def write_hard_cases(
         stores: folders with `certificates.jsonl`; what is not solvable is found beside each.
         out: where to write it, made if need be.
         parents: scenes among which the variants' parents are looked up.
+        mined: what these were mined for.
         figures: folder of `python -m roadworthy_generators.behaviour.figures`, to show its table
             and the curve of its dial.
         title: of the page.
@@ -167,6 +171,8 @@ def write_hard_cases(
         references=sorted({name for v in variants for name in v.survives}),
         manoeuvres=[m.name.lower().replace("_", " ") for m in Manoeuvre],
         attacks=list(_attacks(variants, apart)),
+        mined=mined_rows(mined),
+        mined_words=mined_words(mined),
         plots=list(_plots(variants)),
         realism=realism([(v.scene, v.parent, _adversaries(v)) for v in variants if v.parent]),
         dials=[(dial, draw_dial(dial)) for dial in dials],
