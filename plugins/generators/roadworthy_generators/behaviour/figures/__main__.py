@@ -12,6 +12,7 @@ from roadworthy.recognition import scenes_named
 from roadworthy.scenario import Scenario
 from roadworthy.seeding import derive_seed
 
+from roadworthy_generators.behaviour.figures.baseline import baseline
 from roadworthy_generators.behaviour.figures.measure import dial, measure
 from roadworthy_generators.behaviour.figures.prediction import prediction
 from roadworthy_generators.behaviour.figures.realism import realism
@@ -57,6 +58,7 @@ def main() -> None:
                 row = {"scene": scene.id, "seed": seed, **measure(maker, scene, seed)}
                 if seed == given.seeds[0]:
                     row |= prediction(maker, scene, seed)
+                    row |= baseline(maker, scene, seed)
                     row |= realism(maker, scene, derive_seed(seed, "realism", scene.hash))
                 new = []
                 if given.dial_scenes and i % between == 0:

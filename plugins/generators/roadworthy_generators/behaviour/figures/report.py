@@ -23,6 +23,8 @@ _RATES = (
     ("likely", "of fit ones, within the realism bound", "likely", "fit", ""),
     ("fails", "planner fails, of raw", "fails", "raw", "at least 0.40"),
     ("unguided_fails", "planner fails, of as many unguided samples", "alone_fails", "alone", ""),
+    ("perturbed_fails", "planner fails, of variants of perturb", "perturbed_fails", "perturbed",
+     ""),
     ("certified", "certified at 1.0 s, of fails", "certified", "fails", "at least 0.90"),
     ("hard", "fails and certified at 1.0 s, of raw", "certified", "raw", "at least 0.30"),
     ("yields", "scenes and seeds that yield one", "yields", "one", "at least 0.75"),
