@@ -125,6 +125,26 @@ def test_a_gap_told_of_an_anchor_is_that_of_its_box_at_constant_velocity(logs, v
     assert (told <= np.clip(gap, -2.0, 6.0) + 0.1).all()
 
 
+def test_no_thing_in_the_way_is_so_small_that_it_is_passed_between_two_looks(logs, vocabulary):
+    """A crate of 0.4 m on the route, before an ego that drives straight on at 15 m/s."""
+    log = next(s for s in logs if "straight" in s.id)
+    planner = Anchor.untrained(vocabulary, 0)
+    planner.reset_batch(briefs := [brief_of(log)])
+    x, y, yaw = log.ego[log.start, :3]
+    steady = np.abs(vocabulary.profiles).max(axis=1).argmin() * len(vocabulary.targets) + 3
+    for ahead in np.arange(8.0, 50.0, 0.7):
+        seen = observe([log], 0, briefs)
+        seen.ego_state[0, :, 3] = 15.0
+        seen.agents_valid[0] = False
+        seen.agents_valid[0, 0] = True
+        seen.agents_kind[0, 0] = AgentKind.GENERIC_OBJECT
+        seen.agents_size[0, 0, :2] = 0.4
+        seen.agents_state[0, 0] = 0.0
+        seen.agents_state[0, 0, :, :3] = x + ahead * np.cos(yaw), y + ahead * np.sin(yaw), yaw
+        gaps = planner.propose(seen).inputs["anchors"][0, steady, 16:20]
+        assert gaps.min() < 0.0
+
+
 def test_gaps_tell_who_is_on_foot_and_who_brakes(logs, vocabulary):
     """Somebody 15 m ahead of a standing ego comes towards it at 6 m/s."""
     log = next(s for s in logs if "straight" in s.id)

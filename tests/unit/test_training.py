@@ -167,6 +167,9 @@ def test_the_reward_is_epdms_but_for_stalls_and_late_collisions():
     assert r[5] == 0.0
     blocked = reward_of(np.stack([_bytes(ep=0.0), _bytes(nc=0.0, step=9)])[None], Reward())[0]
     assert blocked[0] == pytest.approx(9 / 14, abs=0.002)  # nobody could: no stall
+    crate = np.stack([_bytes(nc=0.5, step=20)])[None]  # EPDMS calls it half a collision
+    assert reward_of(crate, Reward())[0] == pytest.approx(0.5 + 0.1 * 0.5 * 20 / 40, abs=0.002)
+    assert reward_of(crate, Reward(objects=1.0))[0] == pytest.approx(0.1 * 20 / 40, abs=1e-6)
 
 
 def test_rollouts_are_scenarios_that_nobody_imitates(base, logs, tmp_path):

@@ -149,11 +149,12 @@ class Wheel:
 
     def _post_train(self, arm: Arm, seed: int, base: Trained) -> Trained:
         planner, rejected = base, 0
+        known: dict[str, list[Stage]] = {}
         for number in range(1, arm.rounds + 1):
             label = f"seed {seed}, {arm.name}, round {number}"
             trainer = self._trainer_of(arm, rejected)
             try:
-                sets, digests = self._data_of(arm, seed, number, planner, label)
+                sets, digests = self._data_of(arm, seed, number, planner, label, known)
             except EmptyHardSet as empty:
                 if number == 1:
                     raise
@@ -211,9 +212,20 @@ class Wheel:
     # What a round is trained on
 
     def _data_of(
-        self, arm: Arm, seed: int, number: int, planner: Trained, label: str
+        self,
+        arm: Arm,
+        seed: int,
+        number: int,
+        planner: Trained,
+        label: str,
+        known: dict[str, list[Stage]],
     ) -> tuple[dict[str, list[Scenario]], dict[str, Any]]:
-        """The sets that an arm's round trains on, and what names them."""
+        """The sets that an arm's round trains on, and what names them.
+
+        Args:
+            known: set -> its stages of the rounds before; this round's are added. A round that
+                dropped them would forget what they taught.
+        """
         sets: dict[str, list[Scenario]] = {}
         digests: dict[str, Any] = {}
         for name in arm.data:
@@ -227,8 +239,11 @@ class Wheel:
                 stage = self._varied(stage, derive_seed(seed, "vary", number), label)
             if name.startswith("driven"):
                 stage = self._driven(stage, planner, derive_seed(seed, "drive", number), label)
-            digests[name] = [stage.digest, arm.without]
-            sets[name] = self._sets.read(stage)
+            stages = known.setdefault(name, [])
+            stages.append(stage)
+            digests[name] = [[one.digest for one in stages], arm.without]
+            scenes = [scene for one in stages for scene in self._sets.read(one)]
+            sets[name] = list({scene.hash: scene for scene in scenes}.values())
         return sets, digests
 
     def _mined(self, planner: Trained, number: int, label: str, without: str) -> Stage:

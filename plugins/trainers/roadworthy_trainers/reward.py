@@ -1,14 +1,15 @@
 r"""One number per proposal, mixed from the sub-scores.
 
 .. math::
-    r = \bigl(1 - w_s (1 - NC)\bigr) \bigl(1 - w_c (1 - DAC \cdot DDC \cdot TLC)\bigr)
+    r = (1 - w_s h) \bigl(1 - w_c (1 - DAC \cdot DDC \cdot TLC)\bigr)
         \frac{w_p EP + w_t TTC + w_l LK + w_h HC}{w_p + w_t + w_l + w_h}
-        \; \bigl(1 - w_q [\text{stall}]\bigr) + w_d (1 - NC) \frac{t_{NC}}{4\,\mathrm{s}},
+        \; \bigl(1 - w_q [\text{stall}]\bigr) + w_d h \frac{t_{NC}}{4\,\mathrm{s}},
 
-with all of :math:`w_s, w_c = 1` this is EPDMS (specification, section 6) but for the last two
-factors. A stall is progress below a fifth of what the best harmless proposal of the same moment
-makes: standing still where one could drive is not a safe drive. The last summand makes a later
-collision the lesser evil where all proposals end in one.
+with the harm h: 0 without a collision at fault, 1 with a road user hit, :math:`w_o` with an object
+hit (where NC is one half). With all of :math:`w_s, w_c = 1` and :math:`w_o = 1/2` this is EPDMS
+(specification, section 6) but for the last two factors. A stall is progress below a fifth of what
+the best harmless proposal of the same moment makes: standing still where one could drive is not a
+safe drive. The last summand makes a later collision the lesser evil where all proposals end in one.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Reward:
 
     Attributes:
         safety: w_s, of collisions.
+        objects: w_o, of a collision with an object.
         compliance: w_c, of drivable area, driving direction and lights.
         progress: w_p.
         ttc: w_t.
@@ -45,6 +47,7 @@ class Reward:
     """
 
     safety: float = 1.0
+    objects: float = 0.5
     compliance: float = 1.0
     progress: float = 5.0
     ttc: float = 5.0
@@ -58,7 +61,7 @@ class Reward:
             value = getattr(self, f.name)
             if not (np.isfinite(value) and value >= 0.0):
                 raise TrainingError(f"reward.{f.name} = {value!r}", hint="Weights are 0 or more.")
-        for name in ("safety", "compliance", "stall"):
+        for name in ("safety", "objects", "compliance", "stall"):
             if getattr(self, name) > 1.0:
                 raise TrainingError(f"reward.{name} is above 1", hint="Give 0 to 1.")
         if self.progress + self.ttc + self.lane + self.comfort <= 0.0:
@@ -92,6 +95,7 @@ def reward_of(scores: NDArray[np.uint8], reward: Reward) -> NDArray[np.float32]:
     """
     value = scores[..., :COLLISION_STEP].astype(np.float32) / 255.0
     nc, ep = value[..., NC], value[..., EP]
+    harm = np.where((nc > 0.0) & (nc < 1.0), np.float32(reward.objects), 1.0 - nc)
     lawful = value[..., DAC] * value[..., DDC] * value[..., TLC]
     weights = reward.progress + reward.ttc + reward.lane + reward.comfort
     mean = (
@@ -102,8 +106,8 @@ def reward_of(scores: NDArray[np.uint8], reward: Reward) -> NDArray[np.float32]:
     ) / weights
     best = (ep * (nc * lawful > 0.99)).max(axis=-1, keepdims=True)
     stalls = ep < _STALL * best
-    total = (1.0 - reward.safety * (1.0 - nc)) * (1.0 - reward.compliance * (1.0 - lawful)) * mean
+    total = (1.0 - reward.safety * harm) * (1.0 - reward.compliance * (1.0 - lawful)) * mean
     total *= 1.0 - reward.stall * stalls
     step = np.minimum(scores[..., COLLISION_STEP], _HORIZON)
-    total += reward.delay * (1.0 - nc) * step / _HORIZON
+    total += reward.delay * harm * step / _HORIZON
     return np.asarray(total, np.float32)

@@ -15,12 +15,12 @@ from numba import njit
 from numpy.typing import NDArray
 from roadworthy.geometry.polylines import project, wrap_angle
 from roadworthy.observation import ObservationBatch
-from roadworthy.scenario import AgentKind
+from roadworthy.scenario import DT, AgentKind
 
 from roadworthy_planners.merging import STEEPEST
 
 from .route_table import CELL, DRIVABLE, ON_ROUTE, SIDES, RouteTable
-from .vocabulary import COMFORTABLE, INTERVAL, KNOTS, Vocabulary
+from .vocabulary import COMFORTABLE, KNOTS, Vocabulary
 
 __all__ = ["FEATURES", "POSES", "encode"]
 
@@ -46,6 +46,8 @@ _AHEAD = 1.0  # [s], where agents and lanes are ranked from
 _SINCE = 0.5  # [s], over which a change of speed is told
 _LOWEST, _ASIDE, _SIDES = float(SIDES[0]), float(SIDES[1] - SIDES[0]), len(SIDES)
 _PER_KNOT = POSES // KNOTS
+_SECOND = 10  # poses in each second
+_LOOK = 2  # poses from one look at the gaps to the next, in which a car moves less than its length
 _GAP, _EDGE, _OFF_ROUTE, _RED = 2 * KNOTS, 2 * KNOTS + 8, 2 * KNOTS + 9, 2 * KNOTS + 10
 _ON_FOOT = 4  # from the gaps to everyone else to those to people on foot or on a bicycle
 Array = NDArray[np.float64]
@@ -177,7 +179,7 @@ def _encode(
     chosen = np.empty(out_agents.shape[0], np.int64)
     count = _nearest(distance, 80.0, chosen)
     extent = np.empty((count, 2))  # half extents along and across the route
-    predicted = np.empty((count, KNOTS, 2))  # s, d at each knot
+    predicted = np.empty((count, POSES // _LOOK, 2))  # s, d at each look
     on_foot = np.empty(count, np.bool_)
     for n in range(count):
         a = chosen[n]
@@ -205,14 +207,14 @@ def _encode(
         f[15] = (cos0 * (px - x0) + sin0 * (py - y0)) / 20.0
         f[16] = (cos0 * (py - y0) - sin0 * (px - x0)) / 20.0
         out_agents_mask[n] = 1.0
-        for knot in range(KNOTS):
-            time = INTERVAL * (knot + 1)
+        for look in range(POSES // _LOOK):
+            time = DT * _LOOK * (look + 1)
             if brake > 0.0:
                 stands = speed / brake
                 time = min(time, stands)
                 time -= 0.5 * time * time / max(stands, 1e-3)
-            predicted[n, knot, 0] = s - s0 + vs * time
-            predicted[n, knot, 1] = d + vd * time
+            predicted[n, look, 0] = s - s0 + vs * time
+            predicted[n, look, 1] = d + vd * time
 
     # The route ahead, in stretches of 5 m.
     for r in range(out_route.shape[0]):
@@ -325,16 +327,18 @@ def _place_anchors(
                 plans[k, t, 1] = cos0 * dy - sin0 * dx
                 turn = yaw + np.arctan(slope) - yaw0
                 plans[k, t, 2] = turn
-                if t % _PER_KNOT != _PER_KNOT - 1:
+                if (t + 1) % _LOOK == 0:
+                    look = t // _LOOK
+                    for a in range(len(predicted)):
+                        gap_s = abs(predicted[a, look, 0] - u - to_centre) - extent[a, 0]
+                        gap_d = abs(predicted[a, look, 1] - d) - extent[a, 1]
+                        gap = max(gap_s - half_length, gap_d - half_width)
+                        column = _GAP + t // _SECOND + (_ON_FOOT if on_foot[a] else 0)
+                        f[column] = min(f[column], gap)
+                if (t + 1) % _PER_KNOT != 0:
                     continue
                 knot = t // _PER_KNOT
                 f[2 * knot], f[2 * knot + 1] = u / 20.0, d
-                for a in range(len(predicted)):
-                    gap_s = abs(predicted[a, knot, 0] - u - to_centre) - extent[a, 0]
-                    gap_d = abs(predicted[a, knot, 1] - d) - extent[a, 1]
-                    gap = max(gap_s - half_length, gap_d - half_width)
-                    column = _GAP + knot // 2 + (_ON_FOOT if on_foot[a] else 0)
-                    f[column] = min(f[column], gap)
                 at = s0 + u + to_centre
                 if at <= table.line.arc[-1]:
                     g = min(max(int(at / CELL), 0), rows - 1)
