@@ -385,6 +385,7 @@ def test_the_bundled_model_is_small_and_says_where_it_comes_from() -> None:
     assert DEFAULT.stat().st_size < 4 * 2**20
     assert set(card.data["sources"]) == {"towns"}
     assert card.command.startswith("roadworthy")
+    assert card.figures["min_ade6_m"] < card.figures["min_ade6_idm_m"]
     assert card.training["seed"] >= 0
     assert set(card.surprise) >= {"vehicle", "pedestrian"}
 
