@@ -342,13 +342,14 @@ def test_scaling_families_and_both_simulators(sets: Path, tmp_path: Path) -> Non
     mined = [s for s in ScenarioStore(sets / "mining").scenarios() if isinstance(s, Scenario)]
     families = set(KINDS) & {t for s in tested for t in s.tags} & {t for s in mined for t in s.tags}
     family = max(sorted(families), key=lambda tag: sum(tag in s.tags for s in mined))
-    arm = {"trainer": search(step=1.0), "data": ["train", "driven-mined"], "gated": False}
+    arm = {"trainer": search(step=1.0), "data": ["train", "driven-mined", "variants"],
+           "gated": False}  # fmt: skip
     wheel = wheel_file(
         tmp_path / "w.toml",
         sets,
         arms=[
             {"name": "whole", **arm},
-            {"name": "held-out", **arm, "without": family, "reference": "whole"},
+            {"name": "held-out", **arm, "without": [family], "reference": "whole"},
         ],
         open_loop={"name": "open-loop"},
         open_loop_metrics=["pdms"],
@@ -360,6 +361,9 @@ def test_scaling_families_and_both_simulators(sets: Path, tmp_path: Path) -> Non
     (first, second) = results.rounds
     of_family = sum(family in s.tags for s in mined)
     assert first.scenes["driven-mined"] - second.scenes["driven-mined"] in range(1, of_family + 1)
+    (varied,) = (read_store(p) for p in (tmp_path / "out").glob("stages/varied-*"))
+    assert first.scenes["variants"] == len(varied)
+    assert second.scenes["variants"] == sum(family not in s.tags for s in varied) < len(varied)
     assert first.scenes["train"] == 2  # of five, the first half
     cell = results.cell("held-out", "test", family, "success")
     assert cell is not None

@@ -107,7 +107,8 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
         gated: whether a round must be accepted on the validation set, or is rolled back.
         smaller: option of the trainer -> factor by which it is multiplied after each round that
             was rolled back.
-        without: tag of scenes that this arm must not see (a rare family to be held out).
+        without: tags of scenes that this arm must not see: a rare family to be held out, first its
+            own tag, then those of what a generator makes of its kind.
         reference: label of the arm that it is compared with besides the base.
     """
 
@@ -117,7 +118,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int = 1
     gated: bool = True
     smaller: Mapping[str, float] = {}
-    without: str = ""
+    without: tuple[str, ...] = ()
     reference: str = ""
 
 
@@ -205,7 +206,7 @@ class _ArmTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     rounds: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
     gated: bool = True
     smaller: dict[str, Positive] = {}
-    without: str = ""
+    without: str | list[str] = []
     reference: str = ""
 
 
@@ -312,7 +313,7 @@ def _parsed(file: _File, path: str) -> Flywheel:
                 rounds=arm.rounds,
                 gated=arm.gated,
                 smaller=arm.smaller,
-                without=arm.without,
+                without=(arm.without,) if isinstance(arm.without, str) else tuple(arm.without),
                 reference=arm.reference,
             )
             for i, arm in enumerate(file.arms)

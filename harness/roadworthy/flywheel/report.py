@@ -430,9 +430,9 @@ def _word(change: float, better: str) -> str:
 def _families(results: Results, wheel: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Rare families that an arm did not see: base, the arm with them, the arm without."""
     for arm in wheel["arms"]:
-        family = arm.get("without")
-        if not family:
+        if not arm.get("without"):
             continue
+        family = arm["without"][0]
         labels = [BASE, *([arm["reference"]] if arm.get("reference") else []), arm["name"]]
         own = {n: results.cell(arm["name"], "test", family, n) for n in results.headline}
         yield {

@@ -159,7 +159,7 @@ def results_of(flywheel: Flywheel, turned: Turned, out: Path) -> Results:
     equivalences: list[DataEquivalence] = []
     for set_name, open_loop in dict.fromkeys((e.set, e.open_loop) for e in turned.evaluations):
         chosen = [e for e in turned.evaluations if (e.set, e.open_loop) == (set_name, open_loop)]
-        families = [arm.without for arm in flywheel.arms if arm.without]
+        families = [arm.without[0] for arm in flywheel.arms if arm.without]
         for group in dict.fromkeys([*GROUPS, *families]):
             parts = {
                 arm: [of_group(runs[e.stage], group, flywheel.rare) for e in chosen if e.arm == arm]

@@ -232,21 +232,30 @@ class Wheel:
             if name in ("train", "mining"):
                 scenes = self._scenes_of(name)
                 digests[name] = [self._sets.stages[name].digest, len(scenes), arm.without]
-                sets[name] = [s for s in scenes if not arm.without or arm.without not in s.tags]
-                continue
-            stage = self._mined(planner, number, label, arm.without)
-            if name.endswith("variants"):
-                stage = self._varied(stage, derive_seed(seed, "vary", number), label)
-            if name.startswith("driven"):
-                stage = self._driven(stage, planner, derive_seed(seed, "drive", number), label)
-            stages = known.setdefault(name, [])
-            stages.append(stage)
-            digests[name] = [[one.digest for one in stages], arm.without]
-            scenes = [scene for one in stages for scene in self._sets.read(one)]
-            sets[name] = list({scene.hash: scene for scene in scenes}.values())
+            else:
+                stages = known.setdefault(name, [])
+                stages.append(self._made(name, seed, number, planner, label))
+                digests[name] = [[stage.digest for stage in stages], arm.without]
+                scenes = [scene for stage in stages for scene in self._sets.read(stage)]
+            kept = {s.hash: s for s in scenes if not set(arm.without).intersection(s.tags)}
+            if not kept:
+                raise EmptyHardSet(
+                    f"without {', '.join(arm.without)} nothing is left of the set {name!r}",
+                    hint="Mine more or harder scenes.",
+                )
+            sets[name] = list(kept.values())
         return sets, digests
 
-    def _mined(self, planner: Trained, number: int, label: str, without: str) -> Stage:
+    def _made(self, name: str, seed: int, number: int, planner: Trained, label: str) -> Stage:
+        """What a round makes of what its planner fails at: a set of `DATA`."""
+        stage = self._mined(planner, number, label)
+        if name.endswith("variants"):
+            stage = self._varied(stage, derive_seed(seed, "vary", number), label)
+        if name.startswith("driven"):
+            stage = self._driven(stage, planner, derive_seed(seed, "drive", number), label)
+        return stage
+
+    def _mined(self, planner: Trained, number: int, label: str) -> Stage:
         config = self.flywheel.mining
         part = self._part(number, label)
         driven = self._drive(planner, part, _PLANNER, label, repetitions=config.repetitions)
@@ -264,20 +273,7 @@ class Wheel:
             return [f for f in (out / SCENES).rglob("*") if f.is_file() and f.name != MINED]
 
         inputs = {"run": driven.digest, "limit": config.limit}
-        mined = self._stages.make("mined", inputs, work, label)
-        if not without:
-            return mined
-
-        def keep(out: Path) -> list[Path]:
-            kept = [scene for scene in self._sets.read(mined) if without not in scene.tags]
-            if not kept:
-                raise EmptyHardSet(
-                    f"without {without!r} nothing that was mined is left",
-                    hint="Mine more or harder scenes.",
-                )
-            return write_store(out, kept, "mining")
-
-        return self._stages.make("kept", {"mined": mined.digest, "without": without}, keep, label)
+        return self._stages.make("mined", inputs, work, label)
 
     def _part(self, number: int, label: str) -> Stage:
         """What a round mines: the next part of the set, beginning again after the last."""
