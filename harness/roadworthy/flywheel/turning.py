@@ -223,20 +223,31 @@ class Wheel:
         """The sets that an arm's round trains on, and what names them.
 
         Args:
-            known: set -> its stages of the rounds before; this round's are added. A round that
-                dropped them would forget what they taught.
+            known: set -> its stages of the rounds before; this round's are added. What they mined
+                and varied is driven anew: a round that dropped it would forget what it taught.
         """
+        made = [name for name in arm.data if name not in ("train", "mining")]
+        if made:
+            mined = self._mined(planner, number, label)
+            known.setdefault("mined", []).append(mined)
+            if any(name.endswith("variants") for name in made):
+                varied = self._varied(mined, derive_seed(seed, "vary", number), label)
+                known.setdefault("variants", []).append(varied)
+        for name in made:
+            if name.startswith("driven-"):
+                known.setdefault(name, []).extend(
+                    self._driven(stage, planner, derive_seed(seed, "drive"), label)
+                    for stage in known[name.removeprefix("driven-")]
+                )
         sets: dict[str, list[Scenario]] = {}
         digests: dict[str, Any] = {}
         for name in arm.data:
-            if name in ("train", "mining"):
+            if name in made:
+                digests[name] = [[stage.digest for stage in known[name]], arm.without]
+                scenes = [scene for stage in known[name] for scene in self._sets.read(stage)]
+            else:
                 scenes = self._scenes_of(name)
                 digests[name] = [self._sets.stages[name].digest, len(scenes), arm.without]
-            else:
-                stages = known.setdefault(name, [])
-                stages.append(self._made(name, seed, number, planner, label))
-                digests[name] = [[stage.digest for stage in stages], arm.without]
-                scenes = [scene for stage in stages for scene in self._sets.read(stage)]
             kept = {s.hash: s for s in scenes if not set(arm.without).intersection(s.tags)}
             if not kept:
                 raise EmptyHardSet(
@@ -245,15 +256,6 @@ class Wheel:
                 )
             sets[name] = list(kept.values())
         return sets, digests
-
-    def _made(self, name: str, seed: int, number: int, planner: Trained, label: str) -> Stage:
-        """What a round makes of what its planner fails at: a set of `DATA`."""
-        stage = self._mined(planner, number, label)
-        if name.endswith("variants"):
-            stage = self._varied(stage, derive_seed(seed, "vary", number), label)
-        if name.startswith("driven"):
-            stage = self._driven(stage, planner, derive_seed(seed, "drive", number), label)
-        return stage
 
     def _mined(self, planner: Trained, number: int, label: str) -> Stage:
         config = self.flywheel.mining
