@@ -141,8 +141,9 @@ def test_no_thing_in_the_way_is_so_small_that_it_is_passed_between_two_looks(log
         seen.agents_size[0, 0, :2] = 0.4
         seen.agents_state[0, 0] = 0.0
         seen.agents_state[0, 0, :, :3] = x + ahead * np.cos(yaw), y + ahead * np.sin(yaw), yaw
-        gaps = planner.propose(seen).inputs["anchors"][0, steady, 16:20]
-        assert gaps.min() < 0.0
+        told = planner.propose(seen).inputs
+        assert told["anchors"][0, steady, 16:20].min() < 0.0
+        assert told["agents"][0, 0, 11:15].tolist() == [1.0, 0.0, 0.0, 1.0]  # as a standing car
 
 
 def test_gaps_tell_who_is_on_foot_and_who_brakes(logs, vocabulary):

@@ -33,7 +33,7 @@ from roadworthy_trainers.frames import collect, grouped
 from roadworthy_trainers.imitation import Imitation
 from roadworthy_trainers.plugin import roadworthy_trainers
 from roadworthy_trainers.policy_gradient import PolicyGradient
-from roadworthy_trainers.reward import Reward, reward_of
+from roadworthy_trainers.reward import Reward, reward_of, taught
 from roadworthy_trainers.rollouts import roll_out
 from roadworthy_trainers.scores import COLLISION_STEP, NEVER, SCORES, ScoreCache
 
@@ -170,6 +170,8 @@ def test_the_reward_is_epdms_but_for_stalls_and_late_collisions():
     crate = np.stack([_bytes(nc=0.5, step=20)])[None]  # EPDMS calls it half a collision
     assert reward_of(crate, Reward())[0] == pytest.approx(0.5 + 0.1 * 0.5 * 20 / 40, abs=0.002)
     assert reward_of(crate, Reward(objects=1.0))[0] == pytest.approx(0.1 * 20 / 40, abs=1e-6)
+    assert (taught(crate, Reward()) == crate).all()
+    assert taught(crate, Reward(objects=1.0))[0, 0].tolist() == [0, *crate[0, 0, 1:]]
 
 
 def test_rollouts_are_scenarios_that_nobody_imitates(base, logs, tmp_path):

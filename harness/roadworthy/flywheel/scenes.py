@@ -102,14 +102,15 @@ def refused_of(stage: Path) -> list[str]:
 
 
 def cut_parts(scenes: Sequence[Scenario], parts: int) -> list[list[Scenario]]:
-    """Scenes in so many parts of consecutive logs, of about equal size; logs stay whole."""
+    """Scenes in so many parts, of about equal size: their logs, which stay whole, are dealt out in
+    turn, so that each part has of every source."""
     logs: dict[str, list[Scenario]] = {}
     for scene in scenes:
         log = next((t for t in scene.tags if t.startswith(GROUP_TAG)), f"/{scene.id}")
         logs.setdefault(f"{scene.source}/{log}", []).append(scene)
     found: list[list[Scenario]] = [[] for _ in range(parts)]
     for i, members in enumerate(logs.values()):
-        found[i * parts // len(logs)] += members
+        found[i % parts] += members
     return found
 
 

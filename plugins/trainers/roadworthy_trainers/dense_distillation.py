@@ -16,6 +16,7 @@ from .fit import Batch, Loss, outputs
 from .frames import Frames
 from .imitation import labels_of
 from .policy_gradient import sub_scores, worth_following
+from .reward import Reward, taught
 
 __all__ = ["DenseDistillation"]
 
@@ -46,9 +47,10 @@ class DenseDistillation(OfflineTrainer):
 
     def arrays(self, network: nn.Module, frames: Frames, rewards: Any, driven: Any) -> Any:
         """Inputs, sub-scores, labels, and where the expert is followed."""
+        assert frames.scores is not None
         return {
             "inputs": frames.inputs,
-            "scores": frames.scores,
+            "scores": taught(frames.scores, Reward.of(self.reward)),
             "labels": labels_of(frames, self.temperature),
             "keep": worth_following(frames, rewards, driven, self.follow),
         }

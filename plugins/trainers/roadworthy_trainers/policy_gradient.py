@@ -15,6 +15,7 @@ from .base import OfflineTrainer, policy_logits
 from .fit import Batch, Loss, outputs
 from .frames import Frames
 from .imitation import labels_of
+from .reward import Reward, taught
 
 __all__ = ["PolicyGradient", "worth_following"]
 
@@ -63,7 +64,7 @@ class PolicyGradient(OfflineTrainer):
             "reference": policy_logits(network, frames.inputs),
             "labels": labels_of(frames, self.temperature),
             "keep": worth_following(frames, rewards, driven, self.follow),
-            "scores": frames.scores,
+            "scores": taught(frames.scores, Reward.of(self.reward)),
         }
 
     def mix(self) -> Mapping[str, float]:

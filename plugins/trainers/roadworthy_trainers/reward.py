@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .errors import TrainingError
 from .scores import COLLISION_STEP, SCORES
 
-__all__ = ["Reward", "reward_of"]
+__all__ = ["Reward", "reward_of", "taught"]
 
 _STALL = 0.2
 _HORIZON = 40.0
@@ -95,7 +95,7 @@ def reward_of(scores: NDArray[np.uint8], reward: Reward) -> NDArray[np.float32]:
     """
     value = scores[..., :COLLISION_STEP].astype(np.float32) / 255.0
     nc, ep = value[..., NC], value[..., EP]
-    harm = np.where((nc > 0.0) & (nc < 1.0), np.float32(reward.objects), 1.0 - nc)
+    harm = _harm(nc, reward)
     lawful = value[..., DAC] * value[..., DDC] * value[..., TLC]
     weights = reward.progress + reward.ttc + reward.lane + reward.comfort
     mean = (
@@ -111,3 +111,16 @@ def reward_of(scores: NDArray[np.uint8], reward: Reward) -> NDArray[np.float32]:
     step = np.minimum(scores[..., COLLISION_STEP], _HORIZON)
     total += reward.delay * harm * step / _HORIZON
     return np.asarray(total, np.float32)
+
+
+def taught(scores: NDArray[np.uint8], reward: Reward) -> NDArray[np.uint8]:
+    """What sub-score heads are taught: the scores [..., 9] with 1 - h in the place of NC."""
+    found = scores.copy()
+    nc = scores[..., NC].astype(np.float32) / 255.0
+    found[..., NC] = np.rint(255.0 * (1.0 - _harm(nc, reward)))
+    return found
+
+
+def _harm(nc: NDArray[np.float32], reward: Reward) -> NDArray[np.float32]:
+    """h of the module's docstring."""
+    return np.where((nc > 0.0) & (nc < 1.0), np.float32(reward.objects), 1.0 - nc)
