@@ -5,8 +5,8 @@ are told along and beside the route (s ahead of the ego, d to its left), so that
 than a straight; lanes and the route's own shape are in the ego's frame. Values are scaled to
 about 1. Nothing here knows what happens next.
 
-Objects are told as vehicles that stand. Logs hardly ever hold one in the way, so a network that could
-tell cones and crates from cars learned of them that they are nothing to mind.
+Objects are told as vehicles that stand. Logs hardly ever hold one in the way, so a network that
+could tell cones and crates from cars learned of them that they are nothing to mind.
 """
 
 from __future__ import annotations
