@@ -21,8 +21,8 @@ import click
 
 from roadworthy import __version__, commands
 from roadworthy.errors import RoadworthyError, RunStopped, did_you_mean
+from roadworthy.execution.garbage import collect_rarely
 from roadworthy.exit_codes import ExitCode
-from roadworthy.garbage import collect_rarely
 
 __all__ = ["cli", "main"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from roadworthy.admission import admit
 from roadworthy.admission.receipts import Receipts
-from roadworthy.bench import Task
 from roadworthy.errors import PluginError, RoadworthyError, ScenarioError
+from roadworthy.execution.bench import Task
 from roadworthy.plugins import FactorySpec
 from roadworthy.resolved import ResolvedSuite
 from roadworthy.rollout import Case, Status

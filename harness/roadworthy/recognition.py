@@ -31,7 +31,7 @@ from roadworthy.errors import (
     SuiteError,
     did_you_mean,
 )
-from roadworthy.orphans import die_with_parent
+from roadworthy.execution.orphans import die_with_parent
 from roadworthy.plugins import Entry, FactorySpec, Registry, registry
 from roadworthy.scenario import Rejected, Scenario
 from roadworthy.suite import PluginConfig, load_suite

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from roadworthy.bench import Confined, Setup
 from roadworthy.errors import RoadworthyError, SuiteError
+from roadworthy.execution.bench import Confined, Setup
 from roadworthy.isolation import host as isolation
 from roadworthy.isolation.process import Confinement
 from roadworthy.plugins import FactorySpec, registry

@@ -14,11 +14,12 @@ from typing import Any
 
 import msgspec
 
-from roadworthy.bench import Task
 from roadworthy.errors import RunError
-from roadworthy.executors import run_inline
+from roadworthy.execution.bench import Task
+from roadworthy.execution.executors import run_inline
+from roadworthy.execution.pace import RunPlan, estimate, pace_keys, remember
+from roadworthy.execution.workforce import compute, workforce
 from roadworthy.joblog import JobLog
-from roadworthy.pace import RunPlan, estimate, pace_keys, remember
 from roadworthy.plugins import registry
 from roadworthy.provenance import collect, file_hash
 from roadworthy.reading import Reading
@@ -38,7 +39,6 @@ from roadworthy.store import (
 )
 from roadworthy.suite import Suite
 from roadworthy.summary import summary_of
-from roadworthy.workforce import compute, workforce
 
 __all__ = [
     "Again",

@@ -219,7 +219,7 @@ def test_a_cache_entry_is_damaged(
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from roadworthy import compiled\n"
+        "from roadworthy.execution import compiled\n"
         "from roadworthy.admission import tracks\n"
         "from roadworthy.admission import admit\n"
         "from roadworthy.testing.scenes import straight_road_scenario\n"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from roads import Agent, ConstantVelocity, cases_of, make_scenario, straight_road
-from roadworthy.evaluate import evaluate
+from roadworthy.execution.evaluate import evaluate
 from roadworthy.host import PlannerHost
 from roadworthy.rollout import Case, RolloutBatch, Status
 from roadworthy.scenario import NO_DRIVABLE_AREA, Scenario

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from roadworthy import references
 from roadworthy.admission import admit
 from roadworthy.errors import DataError, SuiteError
-from roadworthy.pace import RunPlan, estimate, pace_keys, remember
+from roadworthy.execution import references
+from roadworthy.execution.pace import RunPlan, estimate, pace_keys, remember
 from roadworthy.rollout import Case, Status
 from roadworthy.runner import run_suite
 from roadworthy.scenario import Scenario, content_hash

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import click
 
 from roadworthy.commands._output import job_summary, print_json, print_table
+from roadworthy.execution.pace import RunPlan
 from roadworthy.exit_codes import ExitCode
-from roadworthy.pace import RunPlan
 from roadworthy.report import write_reports
 from roadworthy.runner import Progress
 from roadworthy.store import Run

@@ -1,11 +1,8 @@
-"""Pages of a flywheel: what every arm did, and before against after, case by case."""
+"""The page of a flywheel: what every arm did on every set."""
 
 from __future__ import annotations
 
-import base64
-import io
-import statistics
-from collections import Counter
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,30 +10,20 @@ from typing import Any
 import msgspec
 from markupsafe import Markup, escape
 
-from roadworthy.compare import CaseRef, Comparison, compare
 from roadworthy.errors import RunError
-from roadworthy.flywheel.curves import read_curves
-from roadworthy.flywheel.evaluating import RUN
-from roadworthy.flywheel.hindsight import Hindsight, read_lookbacks
+from roadworthy.flywheel.before_after import before_after
 from roadworthy.flywheel.results import Cell, DataEquivalence, Results, read_results
+from roadworthy.flywheel.sections import gain_or_loss, rounds_table, training_curves
 from roadworthy.flywheel.turning import BASE
-from roadworthy.gate import RuleVerdict
-from roadworthy.pairing import Contestant
-from roadworthy.replay import load_map, load_replay, replay_path
-from roadworthy.report import write_report
 from roadworthy.report.lines import draw_lines
 from roadworthy.report.numbers import format_value
 from roadworthy.report.page import render
 from roadworthy.report.plots import forest
-from roadworthy.scenario import AgentKind
-from roadworthy.store import CaseRecord, read_run, write_file
+from roadworthy.store import write_file
 
-__all__ = ["before_after", "write_flywheel_report"]
+__all__ = ["write_flywheel_report"]
 
 BEFORE_AFTER = "before-after"
-_STILLS = 4
-_KINDS = {AgentKind.VEHICLE: "vehicle", AgentKind.PEDESTRIAN: "pedestrian",
-          AgentKind.BICYCLE: "bicycle"}  # fmt: skip
 
 
 def write_flywheel_report(folder: Path) -> Path:
@@ -64,281 +51,12 @@ def write_flywheel_report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def before_after(folder: Path, results: Results, arm: str, seed: int, out: Path) -> Path:
-    """The report of one arm against the base: the paired table, collisions by kind, cases fixed
-    and broken with their replays side by side, training curves, and the protocol.
-
-    Raises:
-        RunError: there is no such arm or seed.
-    """
-    runs = {}
-    for label in (BASE, arm):
-        wanted = (label, seed, "test", False)
-        stage = next(
-            (e.stage for e in results.evaluations if (e.arm, e.seed, e.set, e.open_loop) == wanted),
-            None,
-        )
-        if stage is None:
-            raise RunError(f"{folder}: arm {label!r} was not evaluated with seed {seed}")
-        runs[label] = read_run(folder / "stages" / stage / RUN)
-    players = [Contestant(run, label, label) for label, run in runs.items()]
-    comparison = compare(players)
-    sections = [
-        ("Collisions by kind", _collisions(players)),
-        ("Fixed and broken", _stills(players, comparison)),
-        ("Hindsight", _hindsight(folder, results, arm) if seed == results.seeds[0] else Markup()),
-        ("Rounds", _rounds(results, arm, seed)),
-        ("Training curves", _curves(folder, results, arm, seed)),
-    ]
-    title = f"{results.name}: {arm} against {BASE}, seed {seed}"
-    page = write_report(
-        players, out, title=title, comparison=comparison,
-        sections=[(name, body) for name, body in sections if body],
-    )  # fmt: skip
-    text = msgspec.json.format(msgspec.json.encode(comparison), indent=2)
-    write_file(out / "comparison.json", text + b"\n")
-    return page
-
-
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
         found = msgspec.json.decode((folder / "flywheel.json").read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.MsgspecError) as error:
         raise RunError(f"{folder / 'flywheel.json'}: {error}") from error
     return found
-
-
-# Sections of the before/after report
-
-
-def _collisions(players: Sequence[Contestant]) -> Markup:
-    """At-fault collisions of each planner, by whom it met and how."""
-    counts: list[Counter[tuple[str, str]]] = []
-    for player in players:
-        found: Counter[tuple[str, str]] = Counter()
-        for record in player.records:
-            found.update(_met(player, record))
-        counts.append(found)
-    kinds = sorted({kind for count in counts for kind in count})
-    if not kinds:
-        return Markup("<p>No case has an at-fault collision.</p>")
-    rows = [(whom, how, [count[whom, how] for count in counts]) for whom, how in kinds]
-    rows.append(("all", "", [count.total() for count in counts]))
-    head = "".join(f'<th scope="col" class="number">{escape(p.label)}</th>' for p in players)
-    body = "".join(
-        f'<tr><th scope="row">{escape(whom)}</th><td>{escape(how.replace("_", " "))}</td>'
-        + "".join(f'<td class="number">{n}</td>' for n in numbers)
-        + f'<td class="number {_word(numbers[-1] - numbers[0], "lower")}">'
-        f"{numbers[-1] - numbers[0]:+d}</td></tr>"
-        for whom, how, numbers in rows
-    )
-    return Markup(
-        '<div class="scroll"><table><thead><tr><th scope="col">With</th><th scope="col">How</th>'
-        f'{head}<th scope="col" class="number">change</th></tr></thead><tbody>{body}</tbody>'
-        '</table></div><p class="note">At-fault collisions, each agent once per case.</p>'
-    )
-
-
-def _met(player: Contestant, record: CaseRecord) -> set[tuple[str, str]] | list[tuple[str, str]]:
-    events = {
-        (e["agent"], str(e.get("how", "")))
-        for several in record.events.values()
-        for e in several
-        if e.get("kind") == "collision" and e.get("at_fault") and isinstance(e.get("agent"), int)
-    }
-    if not events:
-        return []
-    kinds = _agent_kinds(player, record)
-    return [
-        (_KINDS.get(AgentKind(kinds[agent]), "object") if agent < len(kinds) else "anyone", how)
-        for agent, how in sorted(events)
-    ]
-
-
-def _agent_kinds(player: Contestant, record: CaseRecord) -> list[int]:
-    try:
-        replay = load_replay(player.run.path, player.planner, record.key)
-    except RunError:
-        return []
-    return [int(kind) for kind in replay.agents_kind]
-
-
-def _stills(players: Sequence[Contestant], comparison: Comparison) -> Markup:
-    """The moments at which cases were fixed or broken, both drives side by side."""
-    transitions = comparison.challenges[0].transitions
-    parts = []
-    for word, refs in (("Fixed", transitions.fixed), ("Broken", transitions.broken)):
-        shown = [picture for ref in refs[: 4 * _STILLS] if (picture := _still(players, ref))]
-        if not refs:
-            parts.append(f"<h3>{word}</h3><p>No case.</p>")
-            continue
-        items = "".join(
-            f'<li><figure><img src="{source}" alt="{escape(text)}" width="880" height="440">'
-            f'<figcaption><a href="#case={escape(ref)}">{escape(text)}</a></figcaption>'
-            "</figure></li>"
-            for source, text, ref in shown[:_STILLS]
-        )
-        parts.append(f'<h3>{word}: {len(refs)}</h3><ul class="stills">{items}</ul>')
-    note = (
-        f'<p class="note">The first {_STILLS} of each, at the moment when the one that failed '
-        "failed first. The link plays both drives side by side.</p>"
-    )
-    return Markup("".join(parts) + note)
-
-
-def _still(players: Sequence[Contestant], ref: CaseRef) -> tuple[str, str, str] | None:
-    from roadworthy.report.drawing import Pane, draw_step
-    from roadworthy.report.reasons import reasons_of
-
-    panes: list[Pane] = []
-    moments: list[int] = []
-    reason = ""
-    for player in players:
-        if not replay_path(player.run.path, player.planner, ref.key).is_file():
-            return None
-        record = next(r for r in player.records if r.key == ref.key)
-        failures = [r for r in reasons_of(record, player.run.manifest.metrics) if r.level != "near"]
-        replay = load_replay(player.run.path, player.planner, ref.key)
-        steps = tuple(r.step for r in failures if r.step >= 0)
-        panes.append(Pane(player.label, replay, load_map(player.run.path, replay.map_hash), steps))
-        moments += steps
-        reason = reason or (failures[0].text if failures else "")
-    step = min(moments) if moments else max(pane.steps for pane in panes)
-    picture = draw_step(panes, step, 440).quantize(64)
-    data = io.BytesIO()
-    picture.save(data, "PNG", optimize=True)
-    source = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
-    return source, f"{ref.scenario}: {reason}, {step / 10:.1f} s", ref.key[:12]
-
-
-def _hindsight(folder: Path, results: Results, arm: str) -> Markup:
-    """Whether base and arm could have known better before they failed, and the arm's cases."""
-    known = {
-        label: read_lookbacks(folder / "stages" / results.lookbacks[label])
-        for label in (BASE, arm)
-        if label in results.lookbacks
-    }
-    if not any(one.hindsight for several in known.values() for one in several):
-        return Markup("")
-    head = "".join(
-        f'<tr><th scope="row"><bdi>{escape(label)}</bdi></th>'
-        + "".join(
-            f'<td class="number" data-label="{name}">{value}</td>'
-            for name, value in _tally([one.hindsight for one in several if one.hindsight])
-        )
-        + "</tr>"
-        for label, several in known.items()
-    )
-    names = "".join(f'<th scope="col" class="number">{name}</th>' for name, _ in _tally([]))
-    rows = "".join(
-        f'<tr><th scope="row"><a href="#case={escape(one.key[:12])}"><bdi>{escape(one.scenario)}'
-        f'</bdi></a></th><td data-label="reason">{escape(one.reason.replace("_", " "))}</td>'
-        f'<td class="number" data-label="looked at [s before]">{said.seconds:.1f}</td>'
-        f'<td class="number" data-label="ways out">{said.ways_out} of {said.proposals}</td>'
-        f'<td class="number" data-label="reward driven">{format_value(said.driven)}</td>'
-        f'<td class="number" data-label="best">{format_value(said.best)}</td></tr>'
-        for one in sorted(known.get(arm, []), key=lambda o: (_regret(o.hindsight), o.key))
-        if (said := one.hindsight) is not None
-    )
-    return Markup(
-        '<div class="scroll" role="region" aria-label="Hindsight" tabindex="0">'
-        f'<table class="stack"><thead><tr><th scope="col">Planner</th>{names}</tr></thead>'
-        f"<tbody>{head}</tbody></table>"
-        "</div><details><summary>Failures of "
-        f'{escape(arm)}, by regret</summary><div class="scroll"><table class="stack"><thead><tr>'
-        '<th scope="col">Case</th><th scope="col">Reason</th><th scope="col" class="number">Looked '
-        'at [s before]</th><th scope="col" class="number">Ways out</th><th scope="col" '
-        'class="number">Reward driven</th><th scope="col" class="number">Best</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></details>"
-        '<p class="note">Collisions and lane departures of the set test. About 2 s before each, '
-        "every proposal of the planner is scored by the dense reward against what the others then "
-        "did. A way out meets nobody at fault and stays on the road for 4 s. Where there was one, "
-        "the planner could have known better; where there was none, its vocabulary, or the moments "
-        "before, are to blame. Regret: the best reward less that of what was driven.</p>"
-    )
-
-
-def _tally(said: Sequence[Hindsight]) -> list[tuple[str, str]]:
-    """Failures looked at, with and without a way out, and the median regret."""
-    out = sum(one.ways_out > 0 for one in said)
-    regret = statistics.median(one.best - one.driven for one in said) if said else None
-    return [
-        ("failures looked at", str(len(said))),
-        ("had a way out", str(out)),
-        ("had none", str(len(said) - out)),
-        ("regret, median", format_value(regret)),
-    ]
-
-
-def _regret(said: Hindsight | None) -> float:
-    return said.driven - said.best if said else 0.0
-
-
-def _rounds(results: Results, arm: str, seed: int | None = None) -> Markup:
-    """A row per round: what it was trained on, and what the rules said of it."""
-    rows = []
-    mine = [one for one in results.rounds if one.arm == arm and seed in (None, one.seed)]
-    gated = any(one.verdicts or one.note for one in mine)
-    for one in mine:
-        rules = "".join(_rule(verdict) for verdict in one.verdicts)
-        data = ", ".join(f"{n} {name}" for name, n in one.scenes.items())
-        options = ", ".join(f"{name} = {value}" for name, value in one.options.items())
-        outcome = "passed" if one.accepted else "fail"
-        word = (
-            ("accepted" if one.verdicts else "kept, not gated") if one.accepted else "rolled back"
-        )
-        told = f'<ul class="rules">{rules}</ul>{escape(one.note)}'
-        rows.append(
-            f'<tr><th scope="row">seed {one.seed}, round {one.number}</th><td data-label="Outcome">'
-            f'<span class="level {outcome}">{word if one.scenes else "not begun"}</span></td>'
-            f'<td data-label="Trained on">{escape(data)}</td>'
-            f'<td data-label="Options">{escape(options)}</td>'
-            + (f'<td data-label="Rules">{told}</td>' if gated else "")
-            + "</tr>"
-        )
-    if not rows:
-        return Markup("")
-    last = '<th scope="col">Rules, on the validation set</th>' if gated else ""
-    return Markup(
-        f'<div class="scroll" role="region" aria-label="Rounds of {escape(arm)}" tabindex="0">'
-        '<table class="told stack rounds"><thead><tr><th scope="col">Round</th>'
-        '<th scope="col">Outcome</th><th scope="col">Trained on</th><th scope="col">Options</th>'
-        f"{last}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _rule(verdict: RuleVerdict) -> str:
-    """A rule, whether it held, and by which figures."""
-    word = "met" if verdict.passed else "not met" if verdict.judged else "not judged"
-    return (
-        f'<li><span class="level {"passed" if verdict.passed else "fail"}">{word}</span> '
-        f'{escape(verdict.rule)}.<br><span class="of">{escape(verdict.reason)}</span></li>'
-    )
-
-
-def _curves(folder: Path, results: Results, arm: str, seed: int) -> Markup:
-    """Of pre-training, and of each round of an arm."""
-    trained = [(BASE, folder / results.checkpoints[f"{BASE}/{seed}"])] if (
-        f"{BASE}/{seed}" in results.checkpoints
-    ) else []  # fmt: skip
-    for one in results.rounds:
-        if one.arm == arm and one.seed == seed and one.trained:
-            for checkpoint in sorted((folder / "stages" / one.trained).rglob("*")):
-                if checkpoint.is_dir() and read_curves(checkpoint):
-                    trained.append((f"{arm}, round {one.number}", checkpoint))
-    parts = []
-    for label, checkpoint in trained:
-        figures = "".join(
-            f"<figure><figcaption><strong>{escape(c.name)}</strong></figcaption>"
-            f"{draw_lines(f'{label}: {c.name}', [(0, c.name, c.steps, c.values)])}</figure>"
-            for c in read_curves(checkpoint)
-        )
-        if figures:
-            parts.append(f'<h3>{escape(label)}</h3><div class="plots">{figures}</div>')
-    return Markup("".join(parts))
-
-
-# The page of all arms
 
 
 def _page(results: Results, manifest: dict[str, Any], folder: Path, detail: str, last: str) -> str:
@@ -352,8 +70,8 @@ def _page(results: Results, manifest: dict[str, Any], folder: Path, detail: str,
         provenance=manifest["provenance"],
         blocks=list(_blocks(results)),
         families=list(_families(results, manifest["flywheel"])),
-        rounds=[(arm, _rounds(results, arm)) for arm in arms if _rounds(results, arm)],
-        curves=_curves(folder, results, last, results.seeds[0]) if last else "",
+        rounds=[(arm, rounds_table(results, arm)) for arm in arms if rounds_table(results, arm)],
+        curves=training_curves(folder, results, last, results.seeds[0]) if last else "",
         scaling=[(e, _scaling_plot(results, e)) for e in results.equivalence],
         detail=detail,
         last=last,
@@ -416,15 +134,9 @@ def _shown(cell: Cell | None) -> dict[str, Any] | None:
         clear = low is not None and high is not None and (low > 0 or high < 0)
         shown["changes"].append(
             {"other": other, "text": text, "interval": spread,
-             "word": _word(difference, cell.better) if clear else ""}
+             "word": gain_or_loss(difference, cell.better) if clear else ""}
         )  # fmt: skip
     return shown
-
-
-def _word(change: float, better: str) -> str:
-    if not change or better == "neither":
-        return ""
-    return "gain" if (change > 0) == (better == "higher") else "loss"
 
 
 def _families(results: Results, wheel: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -449,8 +161,6 @@ def _families(results: Results, wheel: dict[str, Any]) -> Iterator[dict[str, Any
 
 def _scaling_plot(results: Results, found: DataEquivalence) -> Markup:
     """Imitation over data, and the arm's level across it."""
-    import math
-
     curve = [BASE if m == 1 else f"{BASE}-{m}x" for m in found.multiples]
     both = []
     for group in ("rare", "common"):

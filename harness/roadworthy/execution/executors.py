@@ -12,12 +12,12 @@ import collections
 import multiprocessing.connection
 from collections.abc import Iterable, Iterator
 
-from roadworthy.bench import Bench, Setup, Task
-from roadworthy.devices import visible_gpus
-from roadworthy.evaluate import failed_record
+from roadworthy.execution.bench import Bench, Setup, Task
+from roadworthy.execution.devices import visible_gpus
+from roadworthy.execution.evaluate import failed_record
+from roadworthy.execution.worker import Worker
 from roadworthy.rollout import CaseError, Status
 from roadworthy.store import CaseRecord
-from roadworthy.worker import Worker
 
 __all__ = ["run_inline", "run_processes", "starved", "tried_again"]
 

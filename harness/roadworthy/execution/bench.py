@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from roadworthy import compiled  # noqa: F401 (mends numba's cache)
-from roadworthy.evaluate import Judged, evaluate
+from roadworthy.execution import compiled  # noqa: F401 (mends numba's cache)
+from roadworthy.execution.evaluate import Judged, evaluate
 from roadworthy.host import PlannerHost
 from roadworthy.isolation.host import IsolatedHost
 from roadworthy.isolation.process import Confinement

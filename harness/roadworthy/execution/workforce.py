@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from roadworthy.bench import Setup, Task
-from roadworthy.devices import visible_gpus
 from roadworthy.errors import SuiteError
-from roadworthy.executors import run_inline, run_processes
+from roadworthy.execution.bench import Setup, Task
+from roadworthy.execution.devices import visible_gpus
+from roadworthy.execution.executors import run_inline, run_processes
 from roadworthy.store import CaseRecord
 from roadworthy.suite import Suite
 
@@ -26,7 +26,7 @@ def workforce(suite: Suite) -> Iterator[tuple[int, tuple[str, ...]]]:
     """
     wanted = max((config.resources.gpus for config in suite.planners), default=0.0)
     if suite.run.executor == "ray":
-        from roadworthy.ray_executor import cluster, misfit
+        from roadworthy.execution.ray_executor import cluster, misfit
 
         with cluster(suite.run.ray_address, suite.run.workers) as nodes:
             for config in suite.planners:
@@ -65,7 +65,7 @@ def compute(
         folder: the run directory.
     """
     if suite.run.executor == "ray":
-        from roadworthy.ray_executor import run_ray
+        from roadworthy.execution.ray_executor import run_ray
 
         return run_ray(tasks, setup, workers, folder)
     if suite.run.executor == "inline":

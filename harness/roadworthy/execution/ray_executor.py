@@ -28,15 +28,15 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from roadworthy import references
-from roadworthy.bench import Setup, Task
 from roadworthy.errors import RoadworthyError, RunError, RunStopped, SuiteError
-from roadworthy.evaluate import failed_record
-from roadworthy.executors import starved, tried_again
+from roadworthy.execution import references
+from roadworthy.execution.bench import Setup, Task
+from roadworthy.execution.evaluate import failed_record
+from roadworthy.execution.executors import starved, tried_again
+from roadworthy.execution.worker import Worker
 from roadworthy.rollout import Case, CaseError, Status
 from roadworthy.store import CaseRecord, write_file
 from roadworthy.suite import Resources
-from roadworthy.worker import Worker
 
 __all__ = ["cluster", "misfit", "run_ray"]
 

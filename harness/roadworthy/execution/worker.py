@@ -15,11 +15,11 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from roadworthy import references
-from roadworthy.bench import Bench, Setup, Task
 from roadworthy.errors import RoadworthyError, RunError
-from roadworthy.garbage import collect_rarely
-from roadworthy.orphans import die_with_parent
+from roadworthy.execution import references
+from roadworthy.execution.bench import Bench, Setup, Task
+from roadworthy.execution.garbage import collect_rarely
+from roadworthy.execution.orphans import die_with_parent
 from roadworthy.rollout import CaseError, Status
 from roadworthy.store import CaseRecord
 
