@@ -24,9 +24,9 @@ import stored_scenes
 from av2_writer import write_forecasting, write_sensor_log
 from log_writers import commonroad, description, record, waymo_scenario
 from map_writers import lanelet2_street, opendrive_town
+from roadworthy.comparison.pairing import contestants
 from roadworthy.errors import DataError, PlannerError, RoadworthyError
 from roadworthy.isolation import host, wire
-from roadworthy.pairing import contestants
 from roadworthy.replay import load_map, load_replay
 from roadworthy.report.markdown import markdown_of
 from roadworthy.report.replays import encode_replays

@@ -36,7 +36,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from roadworthy.casetable import ColumnKey, column_name
+from roadworthy.comparison.casetable import ColumnKey, column_name
 from roadworthy.errors import RunError, did_you_mean
 from roadworthy.rollout import Status
 from roadworthy.store import CaseRecord, Run

@@ -24,7 +24,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from roadworthy.casetable import GROUP_TAG
+from roadworthy.comparison.casetable import GROUP_TAG
 from roadworthy.errors import DataError, RunError
 from roadworthy.failures import FailedCase, Failures, Finding, Reason, find_failures
 from roadworthy.plugins import FactorySpec, registry

@@ -8,9 +8,9 @@ from typing import Any
 
 from roadworthy.deadline import deadline
 from roadworthy.errors import PluginError, did_you_mean
-from roadworthy.localfile import split_path_spec
-from roadworthy.options import describe_options
 from roadworthy.plugins import KINDS, Entry, FactorySpec, registry
+from roadworthy.plugins.localfile import split_path_spec
+from roadworthy.plugins.options import describe_options
 from roadworthy.testing.report import TIME_LIMIT_S, Fault, Report, Review
 
 __all__ = ["parse_options", "review"]

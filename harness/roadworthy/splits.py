@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roadworthy.casetable import GROUP_TAG
+from roadworthy.comparison.casetable import GROUP_TAG
 from roadworthy.errors import RoadworthyError
 from roadworthy.scenario import RoadMap, Scenario
 from roadworthy.seeding import derive_seed

@@ -41,7 +41,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from roadworthy.errors import SuiteError, did_you_mean
-from roadworthy.localfile import kebab
+from roadworthy.plugins.localfile import kebab
 
 __all__ = [
     "GateConfig",
@@ -127,7 +127,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One rule that a run has to meet; see `roadworthy.gate`. None of these changes a score.
+    """One rule that a run has to meet (`roadworthy.comparison.gate`); none changes a score.
 
     A rule sets one of `at_least` and `at_most` (absolute), or `against` with one of `margin`
     (not worse) and `improvement` (better).

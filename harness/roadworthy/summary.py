@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy import stats
-from roadworthy.casetable import CaseTable, columns_of, tabulate
+from roadworthy.comparison.casetable import CaseTable, columns_of, tabulate
 from roadworthy.rollout import Status
 from roadworthy.store import Run
 

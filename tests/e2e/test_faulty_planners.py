@@ -62,7 +62,7 @@ def test_what_a_planner_raises_or_returns_is_charged_to_its_step(
     names = [*OUTPUTS, "RaisesInReset", "Good", "Vandal"]
     run = run_suite(suite(*names, executor=executor), tmp_path / "run")
     found = by_planner(run)
-    from roadworthy.localfile import kebab
+    from roadworthy.plugins.localfile import kebab
 
     for name, error in OUTPUTS.items():
         assert found[kebab(name)] == [(Status.PLANNER_ERROR, error, 10)] * 3, name
@@ -100,7 +100,7 @@ def test_what_only_a_process_survives(
     tmp_path: Path, name: str, status: Status, error: str
 ) -> None:
     run = run_suite(suite(name, "Good", executor="process", limit=1.0, count=2), tmp_path / "run")
-    from roadworthy.localfile import kebab
+    from roadworthy.plugins.localfile import kebab
 
     found = by_planner(run)
     assert [(s, e) for s, e, _ in found[kebab(name)]] == [(status, error)] * 2

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from roadworthy import stats
-from roadworthy.compare import compare
-from roadworthy.leaderboard import rank
+from roadworthy.comparison.compare import compare
+from roadworthy.comparison.leaderboard import rank
 from verdict_runs import write_run
 
 Floats = NDArray[np.float64]

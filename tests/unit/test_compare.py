@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 from roadworthy.cli import main
 from roadworthy.commands.compare import command
-from roadworthy.compare import Comparison, compare
+from roadworthy.comparison.compare import Comparison, compare
+from roadworthy.comparison.leaderboard import rank
+from roadworthy.comparison.pairing import contestants, read_contestants
 from roadworthy.errors import RunError
-from roadworthy.leaderboard import rank
-from roadworthy.pairing import contestants, read_contestants
 from roadworthy.rollout import Status
 from roadworthy.store import Run
 from verdict_runs import PROTOCOL, scores, write_run

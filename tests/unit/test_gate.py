@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from roadworthy import stats
 from roadworthy.cli import main
+from roadworthy.comparison.gate import GateVerdict, gate, holds, rules_of
 from roadworthy.errors import RunError, SuiteError
 from roadworthy.exit_codes import ExitCode
-from roadworthy.gate import GateVerdict, gate, holds, rules_of
 from roadworthy.rollout import Status
 from roadworthy.stats.exact import normal_quantile
 from roadworthy.suite import GateConfig, parse_suite

@@ -15,9 +15,9 @@ import msgspec
 import pytest
 from roadworthy.codehash import code_hash
 from roadworthy.errors import PluginError
-from roadworthy.localfile import kebab, split_path_spec
-from roadworthy.options import check_options, describe_options
 from roadworthy.plugins import Entry, FactorySpec, PluginWarning, Registry, registry
+from roadworthy.plugins.localfile import kebab, split_path_spec
+from roadworthy.plugins.options import check_options, describe_options
 
 Install = Callable[..., None]
 IMPORTS = "from roadworthy import hookimpl\n"
@@ -111,7 +111,7 @@ def test_the_traceback_of_a_broken_plugin_shows_its_own_lines_alone(install: Ins
     (broken,) = discover().broken
     assert "awful_plugin.py" in broken.traceback
     assert "importlib" not in broken.traceback
-    assert "roadworthy/plugins.py" not in broken.traceback
+    assert "roadworthy/plugins/" not in broken.traceback
     assert broken.reason == "KeyError: 'gone'"
 
 

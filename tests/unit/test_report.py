@@ -17,9 +17,9 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 from report_data import ERRORS, HOSTILE_NAMES, HOSTILE_PLANNER, make_run
-from roadworthy.compare import compare
+from roadworthy.comparison.compare import compare
+from roadworthy.comparison.pairing import contestants
 from roadworthy.errors import RunError
-from roadworthy.pairing import contestants
 from roadworthy.report import write_report, write_reports
 from roadworthy.report.page import page_of as page_of_view
 from roadworthy.report.reasons import failed, reasons_of

@@ -12,8 +12,8 @@ from roadworthy.commands._output import print_json, print_table
 from roadworthy.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from roadworthy.compare import Challenge, ColumnDifference, Comparison, Mean
-    from roadworthy.pairing import Contestant
+    from roadworthy.comparison.compare import Challenge, ColumnDifference, Comparison, Mean
+    from roadworthy.comparison.pairing import Contestant
     from roadworthy.stats import Method
 
 __all__ = ["command"]
@@ -46,8 +46,8 @@ def command(
     directory alone compares its planners. Exits with 3 if cases had to be left out because a
     side ended in an error.
     """
-    from roadworthy.compare import compare
-    from roadworthy.pairing import read_contestants
+    from roadworthy.comparison.compare import compare
+    from roadworthy.comparison.pairing import read_contestants
 
     players = read_contestants(entries)
     method: Method = "bca" if interval == "bca" else "studentised"

@@ -26,7 +26,7 @@ def command(run: Path, baseline: Path | None, suite: Path | None, as_json: bool)
     Exits with 0 if every rule holds, with 1 if one is broken, and with 3 if none is broken
     but some cannot be judged.
     """
-    from roadworthy.gate import gate, rules_of
+    from roadworthy.comparison.gate import gate, rules_of
     from roadworthy.report.markdown import markdown_table
     from roadworthy.store import read_run
     from roadworthy.suite import load_suite

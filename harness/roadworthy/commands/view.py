@@ -46,7 +46,7 @@ def command(
             click.echo()
         return ExitCode.OK
 
-    from roadworthy.pairing import contestants
+    from roadworthy.comparison.pairing import contestants
     from roadworthy.report import write_reports
     from roadworthy.report.showing import find_case
     from roadworthy.report.view import view_of

@@ -12,14 +12,14 @@ from pathlib import Path
 import msgspec
 from markupsafe import Markup, escape
 
-from roadworthy.compare import CaseRef, Comparison, compare
+from roadworthy.comparison.compare import CaseRef, Comparison, compare
+from roadworthy.comparison.pairing import Contestant
 from roadworthy.errors import RunError
 from roadworthy.flywheel.evaluating import RUN
 from roadworthy.flywheel.hindsight import Hindsight, read_lookbacks
 from roadworthy.flywheel.results import Results
 from roadworthy.flywheel.sections import gain_or_loss, rounds_table, training_curves
 from roadworthy.flywheel.turning import BASE
-from roadworthy.pairing import Contestant
 from roadworthy.replay import load_map, load_replay, replay_path
 from roadworthy.report import write_report
 from roadworthy.report.drawing import Pane, draw_step

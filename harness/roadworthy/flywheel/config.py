@@ -123,8 +123,8 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rule(GateConfig, frozen=True, kw_only=True):
-    """What a round must meet on the validation set; as a suite's gate (`roadworthy.gate`), for the
-    scenes of one group.
+    """What a round must meet on the validation set, for the scenes of one group; else as a suite's
+    gate (`roadworthy.comparison.gate`).
 
     Attributes:
         group: `rare`, `common` or `all`.

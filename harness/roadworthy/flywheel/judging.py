@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from roadworthy.comparison.gate import BASELINE, RuleVerdict, gate
 from roadworthy.flywheel.config import Rule
-from roadworthy.gate import BASELINE, RuleVerdict, gate
 from roadworthy.store import Run
 
 __all__ = ["Round", "judge_round", "of_group"]

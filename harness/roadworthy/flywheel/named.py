@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from roadworthy.flywheel.config import Flywheel
-from roadworthy.options import describe_options
 from roadworthy.plugins import Entry, FactorySpec
+from roadworthy.plugins.options import describe_options
 from roadworthy.provenance import named_files, path_hash
 from roadworthy.resolved import find_source, spec_of
 from roadworthy.suite import PluginConfig

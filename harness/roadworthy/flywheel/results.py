@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from roadworthy.casetable import ColumnKey, column_name, columns_of, tabulate
+from roadworthy.comparison.casetable import ColumnKey, column_name, columns_of, tabulate
 from roadworthy.errors import RunError, SuiteError, did_you_mean
 from roadworthy.flywheel.config import Flywheel
 from roadworthy.flywheel.equivalence import equivalence

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from roadworthy.admission import admit
-from roadworthy.casetable import GROUP_TAG
+from roadworthy.comparison.casetable import GROUP_TAG
 from roadworthy.errors import DataError, ScenarioError
 from roadworthy.host import PlannerHost
 from roadworthy.plugins import FactorySpec

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from roadworthy.comparison.gate import RuleVerdict
 from roadworthy.errors import RunError
 from roadworthy.failures import find_failures
 from roadworthy.flywheel.config import Arm, Flywheel
@@ -21,7 +22,6 @@ from roadworthy.flywheel.scenes import SCENES, cut_parts, drive_scenes, write_st
 from roadworthy.flywheel.sets import Sets
 from roadworthy.flywheel.stages import Stage, Stages
 from roadworthy.flywheel.training import Lesson, Trained, train
-from roadworthy.gate import RuleVerdict
 from roadworthy.mining import MANIFEST as MINED
 from roadworthy.mining import mine
 from roadworthy.plugins import FactorySpec

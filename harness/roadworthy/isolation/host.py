@@ -20,9 +20,9 @@ from roadworthy.errors import (
 from roadworthy.host import Answer, BatchFault, PlannerHost, brief_of
 from roadworthy.isolation import wire
 from roadworthy.isolation.process import Confinement, PlannerDied, PlannerProcess
-from roadworthy.localfile import files_hash, split_path_spec
 from roadworthy.observation import ObservationBatch
 from roadworthy.plugins import FactorySpec
+from roadworthy.plugins.localfile import files_hash, split_path_spec
 from roadworthy.rollout import Case, CaseError, Status
 from roadworthy.trajectory import MAX_POSES, reach
 

@@ -23,8 +23,8 @@ import msgspec
 
 from roadworthy.errors import PlannerOutputError, PlannerTimeout, RunError
 from roadworthy.isolation import sandbox, wire
-from roadworthy.localfile import split_path_spec
 from roadworthy.plugins import FactorySpec
+from roadworthy.plugins.localfile import split_path_spec
 from roadworthy.provenance import named_files
 
 __all__ = ["Confinement", "PlannerDied", "PlannerProcess"]

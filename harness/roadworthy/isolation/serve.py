@@ -15,9 +15,9 @@ import numpy as np
 from roadworthy.errors import RoadworthyError
 from roadworthy.host import Answer, BatchFault, PlannerHost
 from roadworthy.isolation import wire
-from roadworthy.localfile import loaded_files, split_path_spec
 from roadworthy.observation import ObservationBatch
 from roadworthy.plugins import FactorySpec, registry
+from roadworthy.plugins.localfile import loaded_files, split_path_spec
 from roadworthy.rollout import CaseError, Status
 
 _MOST = 1 << 40

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from roadworthy.compare import Comparison
+from roadworthy.comparison.compare import Comparison
+from roadworthy.comparison.pairing import Entry, contestants
 from roadworthy.errors import RunError
-from roadworthy.pairing import Entry, contestants
 from roadworthy.plugins import registry
 from roadworthy.report.junit import junit_of
 from roadworthy.report.markdown import markdown_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from roadworthy.casetable import column_name
-from roadworthy.compare import Comparison
-from roadworthy.leaderboard import Leaderboard
+from roadworthy.comparison.casetable import column_name
+from roadworthy.comparison.compare import Comparison
+from roadworthy.comparison.leaderboard import Leaderboard
 from roadworthy.report.numbers import format_value
 from roadworthy.report.verdicts import Verdicts
 from roadworthy.report.view import Case, Entry, View

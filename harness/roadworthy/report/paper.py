@@ -11,8 +11,8 @@ from typing import Any
 
 from markupsafe import escape
 
+from roadworthy.comparison.pairing import Entry, contestants
 from roadworthy.errors import RunError
-from roadworthy.pairing import Entry, contestants
 from roadworthy.report.numbers import format_value
 from roadworthy.report.plots import HEIGHT, WIDTH, histograms
 from roadworthy.report.view import Column, View, view_of

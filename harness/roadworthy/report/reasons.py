@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from roadworthy.casetable import column_name
+from roadworthy.comparison.casetable import column_name
 from roadworthy.rollout import Status
 from roadworthy.store import CaseRecord
 

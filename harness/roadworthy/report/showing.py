@@ -10,8 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from roadworthy.comparison.pairing import contestants
 from roadworthy.errors import RunError, did_you_mean
-from roadworthy.pairing import contestants
 from roadworthy.replay import load_map, load_replay, replay_path
 from roadworthy.report.films import write_mp4
 from roadworthy.report.view import Case, View, view_of

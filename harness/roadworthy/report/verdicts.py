@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from roadworthy.compare import Comparison, compare
+from roadworthy.comparison.compare import Comparison, compare
+from roadworthy.comparison.leaderboard import Leaderboard, rank
+from roadworthy.comparison.pairing import Contestant
 from roadworthy.errors import RunError
-from roadworthy.leaderboard import Leaderboard, rank
-from roadworthy.pairing import Contestant
 
 __all__ = ["Verdicts", "judge"]
 

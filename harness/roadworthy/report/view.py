@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from roadworthy.casetable import column_name
+from roadworthy.comparison.casetable import column_name
+from roadworthy.comparison.pairing import Contestant
 from roadworthy.errors import RunError
-from roadworthy.pairing import Contestant
 from roadworthy.report.reasons import Reason, failed, reasons_of
 from roadworthy.rollout import Status
 from roadworthy.store import CaseRecord, Run

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from markupsafe import escape
 from PIL import Image, ImageDraw
+from roadworthy.comparison.pairing import contestants
 from roadworthy.errors import RoadworthyError
-from roadworthy.pairing import contestants
 from roadworthy.replay import load_map, replay_path
 from roadworthy.report.drawing import Pane, draw_step
 from roadworthy.report.films import can_write_mp4, write_mp4

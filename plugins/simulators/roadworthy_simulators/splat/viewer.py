@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from roadworthy.comparison.pairing import contestants
 from roadworthy.errors import RunError, SimulatorError
-from roadworthy.pairing import contestants
 from roadworthy.replay import replay_path
 from roadworthy.report.showing import find_case
 from roadworthy.report.view import view_of

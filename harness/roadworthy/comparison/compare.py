@@ -16,9 +16,9 @@ import msgspec
 import numpy as np
 
 from roadworthy import stats
-from roadworthy.casetable import ColumnKey, column_name, columns_of
+from roadworthy.comparison.casetable import ColumnKey, column_name, columns_of
+from roadworthy.comparison.pairing import Contestant, Entry, Pairs, contestants, pair
 from roadworthy.errors import RunError
-from roadworthy.pairing import Contestant, Entry, Pairs, contestants, pair
 from roadworthy.rollout import Status
 from roadworthy.store import CaseRecord
 

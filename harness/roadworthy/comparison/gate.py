@@ -35,10 +35,10 @@ import msgspec
 import numpy as np
 
 from roadworthy import stats
-from roadworthy.casetable import ColumnKey, column_name, columns_of, tabulate
+from roadworthy.comparison.casetable import ColumnKey, column_name, columns_of, tabulate
+from roadworthy.comparison.pairing import Contestant, pair
 from roadworthy.errors import RunError, SuiteError, did_you_mean
 from roadworthy.exit_codes import ExitCode
-from roadworthy.pairing import Contestant, pair
 from roadworthy.rollout import Status
 from roadworthy.store import Run
 from roadworthy.suite import GateConfig

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy import stats
-from roadworthy.casetable import ColumnKey, column_name, columns_of, tabulate
+from roadworthy.comparison.casetable import ColumnKey, column_name, columns_of, tabulate
+from roadworthy.comparison.pairing import Contestant, Entry, contestants, require_comparable
 from roadworthy.errors import RunError, did_you_mean
-from roadworthy.pairing import Contestant, Entry, contestants, require_comparable
 from roadworthy.rollout import Status
 
 __all__ = ["Leaderboard", "Standing", "find_column", "rank"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from roadworthy.casetable import CaseTable, ColumnKey, columns_of, tabulate
+from roadworthy.comparison.casetable import CaseTable, ColumnKey, columns_of, tabulate
 from roadworthy.errors import RunError, did_you_mean
 from roadworthy.rollout import Status
 from roadworthy.store import CaseRecord, Run, read_run

@@ -1,0 +1,83 @@
+"""Makes what a name stands for, with options checked against the factory's signature."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from roadworthy.errors import PluginError, RoadworthyError
+from roadworthy.plugins.entry import Entry, traceback_text
+
+__all__ = ["FactorySpec", "maker"]
+
+
+@dataclass(frozen=True)
+class FactorySpec:
+    """Makes one named thing, again and again, in this process or (pickled) in another.
+
+    Attributes:
+        kind: one of `KINDS`.
+        spec: a name, `module:Attribute`, or `/path/to/file.py:Attribute`.
+        options: keyword arguments for the factory, as written in the suite.
+        where: where they were written, for messages.
+    """
+
+    kind: str
+    spec: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    where: str = ""
+
+    @functools.cached_property
+    def entry(self) -> Entry:
+        """Whose factory it is.
+
+        Raises:
+            PluginError: if the name is unknown, or offered twice.
+        """
+        from roadworthy.plugins.discovery import registry
+
+        return registry().resolve(self.kind, self.spec)
+
+    @functools.cached_property
+    def _make(self) -> Callable[[], Any]:
+        return maker(self.entry, self.options, self.where)
+
+    def build(self) -> Any:
+        """A fresh object.
+
+        Raises:
+            PluginError: if the name is unknown, its plugin broken, or an option wrong.
+        """
+        return self._make()
+
+    __call__ = build
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FactorySpec, (self.kind, self.spec, dict(self.options), self.where)
+
+
+def maker(entry: Entry, options: Mapping[str, Any], where: str) -> Callable[[], Any]:
+    """A function that makes a fresh object; loads the factory and checks the options now."""
+    from roadworthy.plugins.options import check_options
+
+    factory = entry.load()
+    checked = check_options(factory, options, where or entry.name)
+
+    def make() -> Any:
+        try:
+            return factory(**copy.deepcopy(checked))
+        except RoadworthyError:
+            raise
+        except Exception as error:  # a ValueError is how a factory refuses an option
+            refused = isinstance(error, ValueError)
+            detail = str(error) if refused else "\n" + traceback_text(error)
+            raise PluginError(
+                f"{where + ': ' if where else ''}{entry.singular} {entry.name!r} "
+                f"cannot be made: {detail}",
+                hint="Mend its options." if refused else "Mend that error in the plugin.",
+            ) from error
+
+    return make
