@@ -415,6 +415,8 @@ def test_hindsight_says_whether_the_planner_could_have_known_better(
     assert [e.label for e in events if e.state == "made"] == ["seed 1, base, test"]
     assert sorted((out / "cache").iterdir()) == made  # the scores were there
     page = (write_flywheel_report(out).parent / "before-after" / "report.html").read_text()
+    assert f"checkpoint = {results.checkpoints['base/1']}" in page
+    assert str(tmp_path) not in page
     cells = re.findall(r'data-label="failures looked at">(\d+)<', page)
     assert int(cells[0]) == len(said)
 

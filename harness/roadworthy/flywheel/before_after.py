@@ -17,6 +17,7 @@ from roadworthy.comparison.pairing import Contestant
 from roadworthy.errors import RunError
 from roadworthy.flywheel.evaluating import RUN
 from roadworthy.flywheel.hindsight import Hindsight, read_lookbacks
+from roadworthy.flywheel.named import CHECKPOINT
 from roadworthy.flywheel.results import Results
 from roadworthy.flywheel.sections import gain_or_loss, rounds_table, training_curves
 from roadworthy.flywheel.turning import BASE
@@ -26,7 +27,7 @@ from roadworthy.report.drawing import Pane, draw_step
 from roadworthy.report.numbers import format_value
 from roadworthy.report.reasons import reasons_of
 from roadworthy.scenario import AgentKind
-from roadworthy.store import CaseRecord, read_run, write_file
+from roadworthy.store import CaseRecord, Run, read_run, write_file
 
 __all__ = ["before_after"]
 
@@ -51,7 +52,8 @@ def before_after(folder: Path, results: Results, arm: str, seed: int, out: Path)
         )
         if stage is None:
             raise RunError(f"{folder}: arm {label!r} was not evaluated with seed {seed}")
-        runs[label] = read_run(folder / "stages" / stage / RUN)
+        run = read_run(folder / "stages" / stage / RUN)
+        runs[label] = _placed(run, label, results.checkpoints[f"{label}/{seed}"])
     players = [Contestant(run, label, label) for label, run in runs.items()]
     comparison = compare(players)
     sections = [
@@ -69,6 +71,17 @@ def before_after(folder: Path, results: Results, arm: str, seed: int, out: Path)
     text = msgspec.json.format(msgspec.json.encode(comparison), indent=2)
     write_file(out / "comparison.json", text + b"\n")
     return page
+
+
+def _placed(run: Run, label: str, checkpoint: str) -> Run:
+    """A run whose planner's checkpoint is told by its place in the flywheel's folder, wherever that
+    lies."""
+    planner = run.manifest.planners[label]
+    told = {**planner, "options": {**planner["options"], CHECKPOINT: checkpoint}}
+    planners = {**run.manifest.planners, label: told}
+    return msgspec.structs.replace(
+        run, manifest=msgspec.structs.replace(run.manifest, planners=planners)
+    )
 
 
 def _collisions(players: Sequence[Contestant]) -> Markup:
