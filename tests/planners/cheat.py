@@ -114,8 +114,10 @@ def memory_by_process_vm_readv(observation: Observation) -> bool:
 def tracing(observation: Observation) -> bool:
     libc = ctypes.CDLL(None)
     for pid in others():
-        if libc.ptrace(0x4206, pid, None, None) == 0:  # PTRACE_SEIZE stops nobody
-            libc.ptrace(17, pid, None, None)
+        if libc.ptrace(0x4206, pid, None, None) == 0:  # PTRACE_SEIZE, which stops nobody
+            libc.ptrace(0x4207, pid, None, None)  # PTRACE_INTERRUPT: only who is stopped
+            libc.waitpid(pid, None, 0x40000000)  # __WALL
+            libc.ptrace(17, pid, None, None)  # can be let go, else its parent never buries it
             return True
     return False
 
