@@ -80,6 +80,7 @@ def training_curves(folder: Path, results: Results, arm: str, seed: int) -> Mark
 
 
 def gain_or_loss(change: float, better: str) -> str:
+    """The style of a change: `gain`, `loss`, or none where neither is better."""
     if not change or better == "neither":
         return ""
     return "gain" if (change > 0) == (better == "higher") else "loss"

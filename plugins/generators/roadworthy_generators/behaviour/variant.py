@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from roadworthy.admission import admit
 from roadworthy.errors import ScenarioError
-from roadworthy.scenario import STATE_SIZE, Lineage, Scenario, Tracks
+from roadworthy.scenario import STATE_SIZE, Lineage, Scenario
 from roadworthy.variants import check_variant
 
-from roadworthy_generators.behaviour.attacks import PAST, Stage
+from roadworthy_generators.behaviour.attacks import PAST, Stage, joined
 from roadworthy_generators.behaviour.batch import Batch
 from roadworthy_generators.behaviour.sampling import GIVEN
 from roadworthy_generators.behaviour.scene import as_tracks
@@ -55,36 +55,30 @@ def variant_of(
         changed.append(tracks.id[index])
         if a == attack.agent:
             reactive[index] = False
-    ids, kinds, sizes = list(tracks.id), [tracks.kind], [tracks.size]
-    states_in, valid_in, reactive_in = [state], [valid], [reactive]
-    for k, one in enumerate(attack.newcomers):
-        name = f"{attack.kind}-{row}-{k}"
-        past = np.zeros((1, len(scene.ego), STATE_SIZE))
-        past[0, now - PAST : now + 1] = as_tracks(one.states[: PAST + 1])
-        future = one.states[PAST:] if one.still else states[batch.bodies + k]
-        past[0, now + 1 :] = (as_tracks(future) if one.still else _tracked(future, batch.origin))[
-            1:
-        ]
-        seen = np.zeros((1, len(scene.ego)), np.bool_)
-        seen[0, now - PAST :] = True
-        ids.append(name)
-        kinds.append(np.array([int(one.kind)], np.int8))
-        sizes.append(np.array([one.size]))
-        states_in.append(np.round(past, _PLACES))
-        valid_in.append(seen)
-        reactive_in.append(np.zeros(1, np.bool_))
+    new = attack.newcomers
+    put = np.zeros((len(new), len(scene.ego), STATE_SIZE))
+    for k, one in enumerate(new):
+        put[k, now - PAST : now + 1] = as_tracks(one.states[: PAST + 1])
+        future = (
+            as_tracks(one.states[PAST:])
+            if one.still
+            else _tracked(states[batch.bodies + k], batch.origin)
+        )
+        put[k, now + 1 :] = future[1:]
+    there = np.zeros((len(new), len(scene.ego)), np.bool_)
+    there[:, now - PAST :] = True
+    moved = replace(tracks, state=state, valid=valid, reactive=reactive)
+    names = [f"{attack.kind}-{row}-{k}" for k in range(len(new))]
+    agents = joined(moved, names, new, np.round(put, _PLACES), there)
     adversary = len(tracks) if attack.agent < 0 else int(stage.body.index[attack.agent])
     draft = replace(
         scene,
         id=f"{parent.id[:190]}+{attack.kind}-{seed:016x}-{row}",
-        agents=Tracks(
-            tuple(ids), np.concatenate(kinds), np.concatenate(sizes), np.concatenate(states_in),
-            np.concatenate(valid_in), np.concatenate(reactive_in),
-        ),
+        agents=agents,
         tags=tuple(dict.fromkeys((*parent.tags, "variant", attack.kind))),
         repairs=(),
     )  # fmt: skip
-    told = {"adversary": ids[adversary], "changed": changed}
+    told = {"adversary": agents.id[adversary], "changed": changed}
     draft = replace(draft, lineage=Lineage(parent.hash, "behaviour", seed, told))
     try:
         variant = admit(draft)

@@ -24,6 +24,7 @@ from roadworthy_generators.behaviour.attacks.stage import (
     Newcomer,
     Stage,
     eased,
+    joined,
     needed_s,
     timed,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Newcomer",
     "Stage",
     "eased",
+    "joined",
     "needed_s",
     "occasions",
     "timed",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from roadworthy.scenario import DT, AgentKind, Scenario
+from roadworthy.scenario import DT, AgentKind, Scenario, Tracks
 from roadworthy.solvability import steady_drive
 
 from roadworthy_generators.behaviour.kinematics import STEPS
@@ -17,7 +17,18 @@ from roadworthy_generators.behaviour.parents import cut
 from roadworthy_generators.behaviour.roads import Path, Roads, roads_of
 from roadworthy_generators.behaviour.scene import HISTORY_STEPS, Body
 
-__all__ = ["CAR", "PAST", "TIMES", "Attack", "Newcomer", "Stage", "eased", "needed_s", "timed"]
+__all__ = [
+    "CAR",
+    "PAST",
+    "TIMES",
+    "Attack",
+    "Newcomer",
+    "Stage",
+    "eased",
+    "joined",
+    "needed_s",
+    "timed",
+]
 
 Array = NDArray[np.float64]
 
@@ -236,3 +247,22 @@ def _near(
             )
             near |= np.hypot(gap[..., 0], gap[..., 1]) < apart
     return near
+
+
+def joined(
+    tracks: Tracks, names: Sequence[str], newcomers: Sequence[Newcomer], states: Array,
+    valid: NDArray[np.bool_],
+) -> Tracks:  # fmt: skip
+    """Tracks with K newcomers after those who were there; they react to nobody.
+
+    Args:
+        states: [K, T, 5] as `StateIndex`; valid: [K, T].
+    """
+    kinds = np.array([int(one.kind) for one in newcomers], np.int8)
+    sizes = np.array([one.size for one in newcomers], np.float64).reshape(-1, 3)
+    return Tracks(
+        (*tracks.id, *names), np.concatenate([tracks.kind, kinds]),
+        np.concatenate([tracks.size, sizes]), np.concatenate([tracks.state, states]),
+        np.concatenate([tracks.valid, valid]),
+        np.concatenate([tracks.reactive, np.zeros(len(newcomers), np.bool_)]),
+    )  # fmt: skip
