@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flywheel_sets import PLUGIN, search, wheel_file, write_set, write_sets
+from flywheel_sets import PLUGIN, search, wheel_file, write_set
 from roadworthy.errors import PluginError, RoadworthyError, RunError, SuiteError
 from roadworthy.exit_codes import ExitCode
 from roadworthy.failures import find_failures
@@ -39,11 +39,6 @@ from roadworthy.splits import LeakError, root_of
 from roadworthy.store import read_run
 from roadworthy.testing.scenes import straight_road_scenario
 from roadworthy_sources.towns.rare import KINDS
-
-
-@pytest.fixture(scope="module")
-def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sets(tmp_path_factory.mktemp("sets"))
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ best.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -47,14 +49,15 @@ class Search:
     Args:
         objective: `safety` wants success, `haste` the most progress, `harm` the least success.
         step: how far the candidates are from the present style.
-        fault: what goes wrong, for tests of that: `disk` has no room left, `raise` is a bug.
+        fault: what goes wrong, for tests of that: `disk` has no room left, `raise` is a bug,
+            `killed` is what the kernel does where memory is short.
     """
 
     def __init__(
         self,
         objective: Literal["safety", "haste", "harm"] = "safety",
         step: float = 0.5,
-        fault: Literal["", "disk", "raise"] = "",
+        fault: Literal["", "disk", "raise", "killed"] = "",
     ) -> None:
         self.objective = objective
         self.step = step
@@ -65,6 +68,8 @@ class Search:
             raise OSError(28, "No space left on device", str(out / "style.json"))
         if self.fault == "raise":
             raise ZeroDivisionError("loss is NaN")
+        if self.fault == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
         kept = Style(0.0) if planner is None else planner.style
         cases = list(cases)
         curve = ["epoch,success,progress"]

@@ -27,9 +27,16 @@ __all__ = ["command"]
               help="Folder with real logs [$ROADWORTHY_DATA].")  # fmt: skip
 @click.option("--seed", "seeds", type=click.IntRange(0), multiple=True,
               help="Instead of the file's seeds; repeatable.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(0), default=0,
+              help="Worker processes; 0: one per core [0].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(
-    file: Path, out: Path | None, data: Path | None, seeds: tuple[int, ...], as_json: bool
+    file: Path,
+    out: Path | None,
+    data: Path | None,
+    seeds: tuple[int, ...],
+    workers: int,
+    as_json: bool,
 ) -> ExitCode:
     """Train a planner round by round on what it fails at, and report what that did.
 
@@ -46,7 +53,7 @@ def command(
         flywheel = msgspec.structs.replace(flywheel, seeds=tuple(dict.fromkeys(seeds)))
     folder = out or Path("reports") / flywheel.name
     with _progress() as progress:
-        results = run_flywheel(flywheel, folder, data=data, progress=progress)
+        results = run_flywheel(flywheel, folder, data=data, workers=workers, progress=progress)
         page = write_flywheel_report(folder)
     if as_json:
         print_json(results)
@@ -73,16 +80,21 @@ def _progress() -> Iterator[Callable[[StageEvent], None]]:
 
     console = Console(stderr=True)
     kept = 0
+    under_way: dict[str, str] = {}
     with console.status("starting") as status:
 
         def show(event: StageEvent) -> None:
             nonlocal kept
             kept += event.state == "kept"
-            what = event.stage.partition("-")[0]
+            what = f"{event.label}: {event.stage.partition('-')[0]}"
+            if event.state == "started":
+                under_way[event.stage] = what
+            else:
+                under_way.pop(event.stage, None)
             if event.state == "made":
-                console.print(f"{event.label}: {what}", style="dim", highlight=False)
+                console.print(what, style="dim", highlight=False)
             note = f" ({kept} stages kept)" if kept else ""
-            status.update(f"{event.label}: {what}{note}")
+            status.update("\n  ".join(under_way.values()) + note)
 
         yield show
 

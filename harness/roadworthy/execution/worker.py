@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import multiprocessing.connection
 import os
 import resource
-import signal
-import sys
 import time
 import traceback
-import types
-from collections.abc import Iterator
 from typing import Any
 
 from roadworthy.errors import RoadworthyError, RunError
-from roadworthy.execution import references
+from roadworthy.execution import processes, references
 from roadworthy.execution.bench import Bench, Setup, Task
-from roadworthy.execution.garbage import collect_rarely
-from roadworthy.execution.orphans import die_with_parent
 from roadworthy.rollout import CaseError, Status
 from roadworthy.store import CaseRecord
 
 __all__ = ["Worker"]
 
 _GIB = 1 << 30
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-_WORKER = dict.fromkeys(_THREADS, "1") | {
-    "MALLOC_MMAP_THRESHOLD_": str(_GIB),
-    "MALLOC_TRIM_THRESHOLD_": str(_GIB // 2),
-}
-"""Environment of a worker: one numeric thread, for workers are the parallelism; and memory that a
-batch gave back is kept for the next one, for glibc would ask the kernel for it page by page."""
 
 
 class Worker:
@@ -46,17 +32,12 @@ class Worker:
     """
 
     def __init__(self, setup: Setup, task: Task, gpus: str | None = None) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.deadline = context.Value("d", 0.0, lock=False)
+        self.pipe, theirs = processes.CONTEXT.Pipe()
+        self.deadline = processes.CONTEXT.Value("d", 0.0, lock=False)
         self.setup = setup
         self.given = 0
-        self.process = context.Process(
-            target=_serve, args=(theirs, self.deadline, setup), daemon=True
-        )
         self._patience = _Patience()
-        with _environment(gpus), _no_script():
-            self.process.start()
+        self.process = processes.start(_serve, (theirs, self.deadline, setup), gpus=gpus)
         theirs.close()
         self.give(task)
 
@@ -100,11 +81,7 @@ class Worker:
     def _died(self) -> CaseError:
         in_planner = bool(self.deadline.value)
         self.kill()
-        code = self.process.exitcode or 0
-        how = f"exit code {code}"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                how = signal.Signals(-code).name
+        how = processes.how_it_died(self.process)
         who = "planner" if in_planner else "simulator or a metric"
         return CaseError(
             Status.PLANNER_ERROR if in_planner else Status.SIMULATOR_ERROR,
@@ -127,10 +104,7 @@ class Worker:
 
     def kill(self) -> None:
         """End the worker and whatever its planner has started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid or 0, signal.SIGKILL)
-        self.process.kill()
-        self.process.join(5.0)
+        processes.end(self.process)
         self.pipe.close()
 
 
@@ -159,12 +133,7 @@ class _Patience:
 
 def _serve(pipe: Any, deadline: Any, setup: Setup) -> None:
     """Main function of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.setpgid(0, 0)  # so that whatever a planner starts can be killed with it
-    die_with_parent()
-    sys.stdin = open(os.devnull)  # noqa: SIM115 (a planner must not wait for the terminal)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    collect_rarely()
+    processes.settle()
     owner = os.getpid()
 
     def watch(moment: float) -> None:
@@ -186,32 +155,3 @@ def _serve(pipe: Any, deadline: Any, setup: Setup) -> None:
             os._exit(1)  # the planner forked: the copy must not answer
         pipe.send(answer)
     bench.close()
-
-
-@contextlib.contextmanager
-def _environment(gpus: str | None) -> Iterator[None]:
-    """What workers start with: their GPUs, and `_WORKER`'s settings where the user has none."""
-    before = {name: os.environ.get(name) for name in (*_WORKER, "CUDA_VISIBLE_DEVICES")}
-    os.environ.update({name: value for name, value in _WORKER.items() if before[name] is None})
-    if gpus is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _no_script() -> Iterator[None]:
-    """Keeps a new process from running the user's script as it starts: it needs nothing of it, and
-    a script without `if __name__ == "__main__"` would start the run again in each worker."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script

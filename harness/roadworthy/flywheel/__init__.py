@@ -6,16 +6,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from roadworthy.flywheel.config import Flywheel, load_flywheel, parse_flywheel
+from roadworthy.flywheel.crew import Job, do_alone, do_together
 from roadworthy.flywheel.named import Named
-from roadworthy.flywheel.results import RESULTS, Results, read_results, results_of
+from roadworthy.flywheel.results import RESULTS, Results, read_results, results_of, size_of
+from roadworthy.flywheel.sets import read_sets
 from roadworthy.flywheel.stages import StageEvent, Stages
 from roadworthy.flywheel.turning import EmptyHardSet, Wheel
+from roadworthy.flywheel.units import gather, most_at_once, units_of
 from roadworthy.provenance import collect
 from roadworthy.store import write_file
 
@@ -39,18 +43,21 @@ def run_flywheel(
     out: Path,
     *,
     data: Path | None = None,
+    workers: int = 1,
     progress: Callable[[StageEvent], None] = lambda event: None,
 ) -> Results:
     """Do what a flywheel says, in a new folder or going on in an old one.
 
     Stages whose inputs are as before are kept, those of a changed flywheel too. `flywheel.json`
     says what was asked and by which code, `results.json` what came out; the second is the same
-    bytes whatever happened in between.
+    bytes whatever happened in between, and however many worked on it.
 
     Args:
         flywheel: what to do.
         out: the folder.
         data: where relative source paths are looked up first.
+        workers: processes that bases and arms are given to; 0 means one per core. No more are
+            started than have work at once; where that is one, it is this process.
         progress: told of each stage.
 
     Raises:
@@ -60,7 +67,16 @@ def run_flywheel(
         named = Named(flywheel, data)
         manifest = {"flywheel": msgspec.to_builtins(flywheel), "provenance": collect()}
         _write(out / MANIFEST, manifest)
-        results = results_of(flywheel, Wheel(named, stages, data).turn(), out)
+        sets, left_out = read_sets(named, stages)
+        crew = min(workers or os.cpu_count() or 1, most_at_once(flywheel))
+        outcomes = (
+            do_alone(Wheel(named, stages, sets, data))
+            if crew == 1
+            else do_together(Job(flywheel, out, sets, data), crew, stages.tell)
+        )
+        turned = gather(outcomes, units_of(flywheel))
+        sizes = {name: size_of(sets.read(s), flywheel.rare) for name, s in sets.stages.items()}
+        results = results_of(flywheel, turned, sizes, (*named.notices, *left_out), out)
         _write(out / RESULTS, results)
     return results
 

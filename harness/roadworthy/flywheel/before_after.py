@@ -20,7 +20,7 @@ from roadworthy.flywheel.hindsight import Hindsight, read_lookbacks
 from roadworthy.flywheel.named import CHECKPOINT
 from roadworthy.flywheel.results import Results
 from roadworthy.flywheel.sections import gain_or_loss, rounds_table, training_curves
-from roadworthy.flywheel.turning import BASE
+from roadworthy.flywheel.units import BASE
 from roadworthy.replay import load_map, load_replay, replay_path
 from roadworthy.report import write_report
 from roadworthy.report.drawing import Pane, draw_step

@@ -14,7 +14,7 @@ from roadworthy.errors import RunError
 from roadworthy.flywheel.before_after import before_after
 from roadworthy.flywheel.results import Cell, DataEquivalence, Results, read_results
 from roadworthy.flywheel.sections import gain_or_loss, rounds_table, training_curves
-from roadworthy.flywheel.turning import BASE
+from roadworthy.flywheel.units import BASE
 from roadworthy.report.lines import draw_lines
 from roadworthy.report.numbers import format_value
 from roadworthy.report.page import render

@@ -18,12 +18,22 @@ from roadworthy.flywheel.config import Flywheel
 from roadworthy.flywheel.equivalence import equivalence
 from roadworthy.flywheel.evaluating import RUN, Evaluation
 from roadworthy.flywheel.judging import Round, of_group
-from roadworthy.flywheel.turning import BASE, Turned
+from roadworthy.flywheel.units import BASE, Turned
 from roadworthy.rollout import Status
+from roadworthy.scenario import Scenario
 from roadworthy.stats.crossed import Crossed, Spread, crossed
 from roadworthy.store import Run, read_run
 
-__all__ = ["RESULTS", "Cell", "DataEquivalence", "Results", "SetSize", "read_results", "results_of"]
+__all__ = [
+    "RESULTS",
+    "Cell",
+    "DataEquivalence",
+    "Results",
+    "SetSize",
+    "read_results",
+    "results_of",
+    "size_of",
+]
 
 RESULTS = "results.json"
 GROUPS = ("rare", "common")
@@ -146,8 +156,26 @@ def read_results(folder: Path) -> Results:
         raise RunError(f"{path}: {error}", hint="`roadworthy flywheel` writes it.") from error
 
 
-def results_of(flywheel: Flywheel, turned: Turned, out: Path) -> Results:
+def size_of(scenes: Sequence[Scenario], rare: str) -> SetSize:
+    """How large a set is, given the tag of rare scenes."""
+    return SetSize(scenes=len(scenes), rare=sum(rare in scene.tags for scene in scenes))
+
+
+def results_of(
+    flywheel: Flywheel,
+    turned: Turned,
+    sets: dict[str, SetSize],
+    notices: tuple[str, ...],
+    out: Path,
+) -> Results:
     """The figures of everything that was evaluated.
+
+    Args:
+        flywheel: what was asked.
+        turned: what was done.
+        sets: how large they are.
+        notices: what was left out.
+        out: the folder.
 
     Raises:
         SuiteError: a column that the flywheel names is not there.
@@ -186,7 +214,7 @@ def results_of(flywheel: Flywheel, turned: Turned, out: Path) -> Results:
         name=flywheel.name,
         seeds=flywheel.seeds,
         generator=generation.generator.name if generation else "",
-        sets={name: SetSize(scenes=n, rare=rare) for name, (n, rare) in turned.scenes.items()},
+        sets=sets,
         arms=tuple(arms),
         rounds=turned.rounds,
         evaluations=turned.evaluations,
@@ -198,7 +226,7 @@ def results_of(flywheel: Flywheel, turned: Turned, out: Path) -> Results:
             for (arm, seed), path in turned.checkpoints.items()
         },
         lookbacks=turned.lookbacks,
-        notices=turned.notices,
+        notices=notices,
     )
 
 

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from roadworthy.comparison.gate import RuleVerdict
 from roadworthy.flywheel.curves import read_curves
 from roadworthy.flywheel.results import Results
-from roadworthy.flywheel.turning import BASE
+from roadworthy.flywheel.units import BASE
 from roadworthy.report.lines import draw_lines
 
 __all__ = ["gain_or_loss", "rounds_table", "training_curves"]

@@ -13,10 +13,12 @@ again; one that differs is made anew.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
 import io
 import shutil
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +35,8 @@ __all__ = ["Stage", "StageEvent", "Stages"]
 
 FORMAT = 1
 MANIFEST = "stage.json"
+CLAIMS = ".stages.lock"
+"""File of the folder in which whoever makes a stage locks the byte that stands for it."""
 KEPT = "Finished stages are kept; mend it and give the same command again."
 
 
@@ -77,7 +81,8 @@ class StageEvent:
 
 
 class Stages:
-    """The stages of one folder. One writer at a time; use it as a context manager.
+    """The stages of one folder, which belongs to one flywheel at a time: use it as a context
+    manager. Its workers have one of their own each, of the same folder, which they do not enter.
 
     Args:
         root: the folder.
@@ -89,6 +94,7 @@ class Stages:
         self._progress = progress
         self._lock: io.IOBase | None = None
         self._known: dict[str, Stage] = {}
+        self._told: set[str] = set()
 
     def __enter__(self) -> Stages:
         self._lock = claim(self.root, "another flywheel is turning here")
@@ -130,38 +136,48 @@ class Stages:
         plain = msgspec.to_builtins(dict(inputs))
         key = content_hash((FORMAT, kind, plain))
         path = self.root / "stages" / f"{kind}-{key[:12]}"
-        known = self._known.get(key) or self._finished(path, key)
-        if known is not None:
-            if key not in self._known:
-                self._progress(StageEvent(path.name, "kept", label))
-            self._known[key] = known
-            return known
-        self._progress(StageEvent(path.name, "started", label))
-        try:
-            path.parent.mkdir(exist_ok=True)
-            if not resumable and path.exists():
-                shutil.rmtree(path)
-            (path / MANIFEST).unlink(missing_ok=True)
-            outputs = {str(file.relative_to(path)): file_hash(file) for file in sorted(work(path))}
-            record = _Record(format=FORMAT, kind=kind, key=key, inputs=plain, outputs=outputs)
-            path.mkdir(parents=True, exist_ok=True)
-            text = msgspec.json.format(msgspec.json.encode(record), indent=2)
-            write_file(path / MANIFEST, text + b"\n")
-        except RoadworthyError as error:
-            raise type(error)(
-                f"{label or kind}: {error.message}", hint=f"{error.hint} {KEPT}".strip()
-            ) from error
-        except OSError as error:
-            raise RunError(
-                f"{label or kind}: {error.filename or path}: {error.strerror or error}", hint=KEPT
-            ) from error
-        except Exception as error:  # a plugin may raise anything
-            text_of = "".join(traceback.format_exception(error, limit=-8)).rstrip()
-            raise PluginError(f"{label or kind}: stopped with\n{text_of}", hint=KEPT) from error
-        stage = Stage(kind, path, content_hash(outputs))
+        if key in self._known:
+            return self._known[key]
+        with self._claimed(key):
+            stage = self._finished(path, key)
+            state: Literal["made", "kept"] = "kept" if stage else "made"
+            if stage is None:
+                self.tell(StageEvent(path.name, "started", label))
+                with _named_errors(label or kind, path):
+                    outputs = _work(work, path, resumable)
+                    record = _Record(
+                        format=FORMAT, kind=kind, key=key, inputs=plain, outputs=outputs
+                    )
+                    text = msgspec.json.format(msgspec.json.encode(record), indent=2)
+                    write_file(path / MANIFEST, text + b"\n")
+                stage = Stage(kind, path, content_hash(outputs))
+            self.tell(StageEvent(path.name, state, label))
         self._known[key] = stage
-        self._progress(StageEvent(path.name, "made", label))
         return stage
+
+    def tell(self, event: StageEvent) -> None:
+        """Pass on what happened, here or in a worker; that a stage is there is news once."""
+        if event.state != "kept" or event.stage not in self._told:
+            self._progress(event)
+        if event.state != "started":
+            self._told.add(event.stage)
+
+    @contextlib.contextmanager
+    def _claimed(self, key: str) -> Iterator[None]:
+        """Have a stage to oneself: wait for another worker that makes it. The kernel ends the
+        claim of a process that died."""
+        at = int(key[:12], 16)
+        fcntl.lockf(self._claims, fcntl.LOCK_EX, 1, at)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, at)
+
+    @functools.cached_property
+    def _claims(self) -> io.IOBase:
+        path = self.root / CLAIMS
+        with _named_errors("stages", path):
+            return path.open("wb")  # once: closing any handle would end all claims
 
     def _finished(self, path: Path, key: str) -> Stage | None:
         with contextlib.suppress(OSError, msgspec.MsgspecError, RecursionError):
@@ -171,3 +187,32 @@ class Stages:
             if all(file_hash(path / name) == digest for name, digest in record.outputs.items()):
                 return Stage(record.kind, path, content_hash(record.outputs))
         return None
+
+
+def _work(work: Callable[[Path], Iterable[Path]], path: Path, resumable: bool) -> dict[str, str]:
+    """Make a stage but for its manifest; the digests of its files."""
+    path.parent.mkdir(exist_ok=True)
+    if not resumable and path.exists():
+        shutil.rmtree(path)
+    (path / MANIFEST).unlink(missing_ok=True)
+    outputs = {str(file.relative_to(path)): file_hash(file) for file in sorted(work(path))}
+    path.mkdir(parents=True, exist_ok=True)
+    return outputs
+
+
+@contextlib.contextmanager
+def _named_errors(label: str, path: Path) -> Iterator[None]:
+    """Has errors say in which stage they came up, and that what is finished is kept."""
+    try:
+        yield
+    except RoadworthyError as error:
+        raise type(error)(
+            f"{label}: {error.message}", hint=f"{error.hint} {KEPT}".strip()
+        ) from error
+    except OSError as error:
+        raise RunError(
+            f"{label}: {error.filename or path}: {error.strerror or error}", hint=KEPT
+        ) from error
+    except Exception as error:  # a plugin may raise anything
+        text_of = "".join(traceback.format_exception(error, limit=-8)).rstrip()
+        raise PluginError(f"{label}: stopped with\n{text_of}", hint=KEPT) from error

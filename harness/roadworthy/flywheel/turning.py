@@ -1,4 +1,4 @@
-"""Turns the wheel: pre-train, evaluate, mine, generate, roll out, post-train, evaluate, and again.
+"""Does a unit of a flywheel: pre-train or mine, generate, roll out, post-train, again; evaluate.
 
 Every step is a stage (`roadworthy.flywheel.stages`). Everything that can change what a stage makes
 is in its inputs, so that equal flywheels make equal bytes, killed and started again or not.
@@ -6,7 +6,6 @@ is in its inputs, so that equal flywheels make equal bytes, killed and started a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from roadworthy.flywheel.scenes import SCENES, cut_parts, drive_scenes, write_st
 from roadworthy.flywheel.sets import Sets
 from roadworthy.flywheel.stages import Stage, Stages
 from roadworthy.flywheel.training import Lesson, Trained, train
+from roadworthy.flywheel.units import Outcome, Unit
 from roadworthy.mining import MANIFEST as MINED
 from roadworthy.mining import mine
 from roadworthy.plugins import FactorySpec
@@ -30,10 +30,8 @@ from roadworthy.seeding import derive_seed
 from roadworthy.store import read_run
 from roadworthy.variants import generate_set
 
-__all__ = ["BASE", "EmptyHardSet", "Turned", "Wheel"]
+__all__ = ["EmptyHardSet", "Wheel"]
 
-BASE = "base"
-"""Label of the planner before post-training."""
 _PLANNER = "planner"
 """Label of whoever drives to be mined or judged: arms with equal planners then share the run."""
 
@@ -42,88 +40,49 @@ class EmptyHardSet(RunError):
     """The planner failed at nothing that it could be trained on."""
 
 
-@dataclass(frozen=True)
-class Turned:
-    """What a flywheel did.
-
-    Attributes:
-        rounds: every round of every arm, in order.
-        evaluations: every run on a set that is evaluated on.
-        scenes: set -> (scenes, rare scenes).
-        checkpoints: (arm, seed) -> folder of the checkpoint.
-        lookbacks: arm -> stage of what hindsight says of its failures on the set `test`, with the
-            first seed.
-        notices: what was left out, and why.
-    """
-
-    rounds: tuple[Round, ...]
-    evaluations: tuple[Evaluation, ...]
-    scenes: dict[str, tuple[int, int]]
-    checkpoints: dict[tuple[str, int], Path]
-    lookbacks: dict[str, str]
-    notices: tuple[str, ...]
-
-
 class Wheel:
-    """A flywheel, ready to be turned: every name is resolved, and every set read.
+    """A flywheel, ready to be turned: every name is resolved, and every set is there.
 
     Args:
         named: the plugins that its file names.
         stages: where.
+        sets: its sets.
         data: where what was mined finds its data.
-
-    Raises:
-        LeakError: sets are related that must not be.
-        RoadworthyError: a set cannot be read.
     """
 
-    def __init__(self, named: Named, stages: Stages, data: Path | None = None) -> None:
+    def __init__(self, named: Named, stages: Stages, sets: Sets, data: Path | None = None) -> None:
         self.flywheel: Flywheel = named.flywheel
         self._named = named
         self._stages = stages
+        self._sets = sets
         self._data = data
-        self._sets = Sets(named, stages)
-        self._rounds: list[Round] = []
-        self._evaluations: list[Evaluation] = []
-        self._checkpoints: dict[tuple[str, int], Path] = {}
-        self._lookbacks: dict[str, str] = {}
 
-    def turn(self) -> Turned:
-        """Do everything.
+    def do(self, unit: Unit, base: Trained | None) -> Outcome:
+        """Do a unit.
+
+        Args:
+            unit: which.
+            base: what an arm begins with; None for a base.
 
         Raises:
             EmptyHardSet: nothing to mine in a first round.
             RoadworthyError: a stage cannot be made; those before it are kept.
         """
-        for seed in self.flywheel.seeds:
-            base = self._pretrain(seed, self._multiples[0])
-            self._finish(BASE, seed, base)
-            for multiple in self._multiples[1:]:
-                self._finish(f"{BASE}-{multiple}x", seed, self._pretrain(seed, multiple))
-            for arm in self.flywheel.arms:
-                self._finish(arm.name, seed, self._post_train(arm, seed, base))
-        rare = self.flywheel.rare
-        scenes = {name: self._sets.read(stage) for name, stage in self._sets.stages.items()}
-        return Turned(
-            rounds=tuple(self._rounds),
-            evaluations=tuple(self._evaluations),
-            scenes={
-                n: (len(some), sum(rare in s.tags for s in some)) for n, some in scenes.items()
-            },
-            checkpoints=dict(self._checkpoints),
-            lookbacks=dict(self._lookbacks),
-            notices=(*self._named.notices, *self._sets.notices),
-        )
-
-    @property
-    def _multiples(self) -> tuple[int, ...]:
-        return (1,) if self.flywheel.scaling is None else self.flywheel.scaling.multiples
+        rounds: list[Round] = []
+        if base is None:
+            planner = self._pretrain(unit.seed, unit.multiple)
+        else:
+            arm = next(arm for arm in self.flywheel.arms if arm.name == unit.arm)
+            planner = self._post_train(arm, unit.seed, base, rounds)
+        evaluations, lookback = self._evaluate(unit, planner)
+        return Outcome(planner, tuple(rounds), evaluations, lookback)
 
     def _scenes_of(self, name: str, multiple: int = 1) -> list[Scenario]:
         """The scenes of a named set; of `train` as many as a multiple of the least."""
         scenes = self._sets.read(self._sets.stages[name])
         if name == "train":
-            return scenes[: max(1, len(scenes) * multiple // self._multiples[-1])]
+            most = self.flywheel.scaling.multiples[-1] if self.flywheel.scaling else 1
+            return scenes[: max(1, len(scenes) * multiple // most)]
         return scenes
 
     # Training
@@ -147,7 +106,8 @@ class Wheel:
         )
         return self._train(lesson, None)
 
-    def _post_train(self, arm: Arm, seed: int, base: Trained) -> Trained:
+    def _post_train(self, arm: Arm, seed: int, base: Trained, rounds: list[Round]) -> Trained:
+        """The planner that an arm ends with; its rounds are added to `rounds`."""
         planner, rejected = base, 0
         known: dict[str, list[Stage]] = {}
         for number in range(1, arm.rounds + 1):
@@ -159,7 +119,7 @@ class Wheel:
                 if number == 1:
                     raise
                 note = f"The arm ends here. {empty.message}"
-                self._rounds.append(
+                rounds.append(
                     Round(arm=arm.name, seed=seed, number=number, accepted=False, note=note)
                 )
                 break
@@ -168,7 +128,7 @@ class Wheel:
             after = self._train(lesson, planner)
             verdicts = self._judge(arm, planner, after, label)
             accepted = all(v.passed for v in verdicts)
-            self._rounds.append(
+            rounds.append(
                 Round(
                     arm=arm.name,
                     seed=seed,
@@ -343,10 +303,13 @@ class Wheel:
     def _drive(self, planner: Trained, scenes: Stage, called: str, label: str, **how: Any) -> Stage:
         return drive(planner, scenes, self._named, self._stages, called=called, label=label, **how)
 
-    def _finish(self, arm: str, seed: int, planner: Trained) -> None:
-        """Evaluate a finished planner on every set that is not trained or chosen on."""
-        self._checkpoints[arm, seed] = planner.path
-        save = seed == self.flywheel.seeds[0] and not arm.startswith(f"{BASE}-")
+    def _evaluate(self, unit: Unit, planner: Trained) -> tuple[tuple[Evaluation, ...], str | None]:
+        """Evaluate a finished planner on every set that is not trained or chosen on, and look back
+        at the failures of the first seed's."""
+        arm, seed = unit.label, unit.seed
+        evaluations: list[Evaluation] = []
+        lookback = None
+        save = seed == self.flywheel.seeds[0] and unit.multiple == 1
         for name in self._sets.evaluated:
             if name == "validation":
                 continue
@@ -357,12 +320,11 @@ class Wheel:
                 looked = look_back(
                     stage, self._sets.read(scenes), planner, self._named, self._stages, label
                 )
-                self._lookbacks[arm] = looked.path.name
-            self._evaluations.append(
-                Evaluation(arm=arm, seed=seed, set=name, stage=stage.path.name)
-            )
+                lookback = looked.path.name
+            evaluations.append(Evaluation(arm=arm, seed=seed, set=name, stage=stage.path.name))
             if name == "test" and self.flywheel.open_loop is not None:
                 stage = self._drive(planner, scenes, arm, label, open_loop=True)
-                self._evaluations.append(
+                evaluations.append(
                     Evaluation(arm=arm, seed=seed, set=name, open_loop=True, stage=stage.path.name)
                 )
+        return tuple(evaluations), lookback
