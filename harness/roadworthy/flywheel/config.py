@@ -105,8 +105,8 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
             a share of 0 here.
         rounds: how often.
         gated: whether a round must be accepted on the validation set, or is rolled back.
-        smaller: option of the trainer -> factor by which it is multiplied after each round that
-            was rolled back.
+        smaller: option of the trainer -> factor by which it is multiplied in each round after the
+            first, whatever became of the one before.
         without: tags of scenes that this arm must not see: a rare family to be held out, first its
             own tag, then those of what a generator makes of its kind.
         reference: label of the arm that it is compared with besides the base.

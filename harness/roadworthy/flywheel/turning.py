@@ -108,11 +108,11 @@ class Wheel:
 
     def _post_train(self, arm: Arm, seed: int, base: Trained, rounds: list[Round]) -> Trained:
         """The planner that an arm ends with; its rounds are added to `rounds`."""
-        planner, rejected = base, 0
+        planner = base
         known: dict[str, list[Stage]] = {}
         for number in range(1, arm.rounds + 1):
             label = f"seed {seed}, {arm.name}, round {number}"
-            trainer = self._trainer_of(arm, rejected)
+            trainer = self._trainer_of(arm, number)
             try:
                 sets, digests = self._data_of(arm, seed, number, planner, label, known)
             except EmptyHardSet as empty:
@@ -143,15 +143,13 @@ class Wheel:
             )
             if accepted:
                 planner = after
-            else:
-                rejected += 1
         return planner
 
-    def _trainer_of(self, arm: Arm, rejected: int) -> FactorySpec:
-        """An arm's trainer, its steps smaller by so many rejected rounds."""
+    def _trainer_of(self, arm: Arm, number: int) -> FactorySpec:
+        """An arm's trainer in a round; later rounds take smaller steps."""
         options = dict(arm.trainer.options)
         for option, factor in arm.smaller.items():
-            value = options[option] * factor**rejected
+            value = options[option] * factor ** (number - 1)
             whole = isinstance(options[option], int)
             options[option] = max(1, round(value)) if whole else float(f"{value:.12g}")
         spec = self._named.spec("trainers", arm.trainer)

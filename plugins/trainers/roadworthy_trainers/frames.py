@@ -6,7 +6,10 @@ the scores of all of them and of what was driven.
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -194,10 +197,9 @@ def _moments(
                 proposed[r].append((step, _with_driven(found.plans[i], future[i], dt)))
         parts.append(part)
     if cache is not None:
-        scored = [
-            _scored(cache, s, planner.proposals_hash, moments, dt)
-            for s, moments in zip(scenarios, proposed, strict=True)
-        ]
+        score = functools.partial(_scored, cache, planner.proposals_hash, dt)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # the kernels let go of the GIL
+            scored = list(pool.map(score, scenarios, proposed))
         for part, step in zip(parts, range(0, int(last.max()) + 1, every), strict=True):
             rows = part["scene"] - first
             both = np.stack([scored[r][step // every] for r in rows])
@@ -207,10 +209,10 @@ def _moments(
 
 def _scored(
     cache: ScoreCache,
-    scenario: Scenario,
     proposals_hash: str,
-    moments: Sequence[tuple[int, NDArray[np.float64]]],
     dt: float,
+    scenario: Scenario,
+    moments: Sequence[tuple[int, NDArray[np.float64]]],
 ) -> NDArray[np.uint8]:
     """uint8 [moments, K + 1, 9]: the proposals' scores, and those of what was driven."""
     steps = np.array([step for step, _ in moments], np.int64)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -72,11 +73,15 @@ class ScoreCache:
 
     Args:
         folder: made where it is not there; None keeps nothing.
+
+    Attributes:
+        made: how many scenarios' scores were kept that were not there before.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.made = 0
+        self._lock = threading.Lock()
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +111,8 @@ class ScoreCache:
         Raises:
             RunError: the disk is full, or the folder cannot be written.
         """
-        self.made += 1
+        with self._lock:
+            self.made += 1
         if self.folder is not None:
             header = _npy_header(scores.shape)
             write_file(self._path(key), header + np.ascontiguousarray(scores).tobytes())
