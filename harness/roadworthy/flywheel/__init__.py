@@ -56,8 +56,9 @@ def run_flywheel(
         flywheel: what to do.
         out: the folder.
         data: where relative source paths are looked up first.
-        workers: processes that bases and arms are given to; 0 means one per core. No more are
-            started than have work at once; where that is one, it is this process.
+        workers: processes that make scenes, and to which bases and arms are given; 0 means one
+            per core. No more are started than have work at once; where that is one, it is this
+            process.
         progress: told of each stage.
 
     Raises:
@@ -67,8 +68,9 @@ def run_flywheel(
         named = Named(flywheel, data)
         manifest = {"flywheel": msgspec.to_builtins(flywheel), "provenance": collect()}
         _write(out / MANIFEST, manifest)
-        sets, left_out = read_sets(named, stages)
-        crew = min(workers or os.cpu_count() or 1, most_at_once(flywheel))
+        workers = workers or os.cpu_count() or 1
+        sets, left_out = read_sets(named, stages, workers)
+        crew = min(workers, most_at_once(flywheel))
         outcomes = (
             do_alone(Wheel(named, stages, sets, data))
             if crew == 1

@@ -16,7 +16,7 @@ from roadworthy.comparison.casetable import GROUP_TAG
 from roadworthy.errors import DataError, ScenarioError
 from roadworthy.host import PlannerHost
 from roadworthy.plugins import FactorySpec
-from roadworthy.recognition import read_scenes
+from roadworthy.recognition import read_numbered
 from roadworthy.rollout import Case, RolloutBatch
 from roadworthy.scenario import HISTORY, Lineage, Scenario, Signals, Tracks
 from roadworthy.scenario_store import ScenarioStore, StoreWriter
@@ -69,8 +69,11 @@ def write_store(stage: Path, scenes: Iterable[Scenario], split: str) -> list[Pat
     return [file for file in (stage / SCENES).rglob("*") if file.is_file()]
 
 
-def store_sources(sources: Sequence[FactorySpec], split: str, stage: Path) -> list[Path]:
-    """Read sources into a stage's store. Refused scenes are counted in `refused.json`.
+def store_sources(
+    sources: Sequence[FactorySpec], split: str, workers: int, stage: Path
+) -> list[Path]:
+    """Read sources into a stage's store, those that make scenes by number in so many processes.
+    Refused scenes are counted in `refused.json`.
 
     Raises:
         DataError: they give no scene that can be driven.
@@ -79,7 +82,7 @@ def store_sources(sources: Sequence[FactorySpec], split: str, stage: Path) -> li
 
     def scenes() -> Iterator[Scenario]:
         seen: set[tuple[str, str]] = set()
-        for scene in itertools.chain.from_iterable(read_scenes(spec) for spec in sources):
+        for scene in itertools.chain.from_iterable(read_numbered(s, workers) for s in sources):
             if not isinstance(scene, Scenario):
                 refused.append(f"{scene.source}/{scene.id}: {scene.error}: {scene.reason}")
             elif (scene.source, scene.id) in seen:

@@ -64,12 +64,13 @@ class Sets:
             require_disjoint(ours, self._origins[name], "what is trained on", name)
 
 
-def read_sets(named: Named, stages: Stages) -> tuple[Sets, list[str]]:
+def read_sets(named: Named, stages: Stages, workers: int) -> tuple[Sets, list[str]]:
     """Read every set, and compare each with each.
 
     Args:
         named: what the file names.
         stages: where.
+        workers: processes that make scenes, where a source makes them by number.
 
     Returns:
         The sets, and what was left out, in a sentence each.
@@ -85,8 +86,8 @@ def read_sets(named: Named, stages: Stages) -> tuple[Sets, list[str]]:
         if not specs:
             continue
         inputs = {"set": name, "sources": [named.described(spec) for spec in specs]}
-        made[name] = stages.make("scenes", inputs, functools.partial(store_sources, specs, name),
-                                 name)  # fmt: skip
+        work = functools.partial(store_sources, specs, name, workers)
+        made[name] = stages.make("scenes", inputs, work, name)
         refused = refused_of(made[name].path)
         if refused:
             notices.append(f"{name}: {len(refused)} scenes were refused, the first: {refused[0]}")
