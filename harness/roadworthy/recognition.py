@@ -13,11 +13,10 @@ refused with a reason, than passed over.
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from roadworthy.errors import (
     SuiteError,
     did_you_mean,
 )
+from roadworthy.execution import processes
 from roadworthy.execution.orphans import die_with_parent
 from roadworthy.plugins import Entry, FactorySpec, Registry, registry
 from roadworthy.scenario import Rejected, Scenario
@@ -133,12 +133,16 @@ def read_numbered(spec: FactorySpec, workers: int) -> Iterator[Scenario | Reject
         yield from read_scenes(spec)
         return
     parts = iter(range(0, len(source), _PART))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _begin, (spec,)) as pool:
-        waiting = deque(pool.submit(_part, first) for first in itertools.islice(parts, 2 * workers))
+    with ProcessPoolExecutor(workers, processes.CONTEXT, _begin, (spec,)) as pool:
+
+        def submit(count: int) -> list[Future[list[Scenario | Rejected]]]:
+            with processes.beginning():  # the pool begins its workers as it is given work
+                return [pool.submit(_part, first) for first in itertools.islice(parts, count)]
+
+        waiting = deque(submit(2 * workers))
         while waiting:
             done = waiting.popleft().result()
-            waiting.extend(pool.submit(_part, first) for first in itertools.islice(parts, 1))
+            waiting += submit(1)
             yield from done
 
 

@@ -305,3 +305,22 @@ def test_workers_write_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixt
         assert one == two, name
     records = list(ScenarioStore(tmp_path / "2.store").records())
     assert {record.split for record in records} == {"mining"}  # type: ignore[union-attr]
+
+
+def test_workers_do_not_run_the_script_that_asks_for_them(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from roadworthy.recognition import find_sources, read_numbered\n"
+        "print('begun', flush=True)\n"
+        "(spec,) = find_sources('procedural', {'count': 3}, None)\n"
+        "for scene in read_numbered(spec, 2):\n"
+        "    print(scene.hash, flush=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=120
+    )
+    (spec,) = find_sources("procedural", {"count": 3}, None)
+    assert not isinstance(spec, LeftOut)
+    hashes = [scene.hash for scene in read_scenes(spec) if isinstance(scene, Scenario)]
+    assert len(hashes) == 3
+    assert done.stdout.split() == ["begun", *hashes]

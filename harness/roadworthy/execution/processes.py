@@ -16,7 +16,7 @@ from typing import Any
 from roadworthy.execution.garbage import collect_rarely
 from roadworthy.execution.orphans import die_with_parent
 
-__all__ = ["CONTEXT", "end", "how_it_died", "settle", "start"]
+__all__ = ["CONTEXT", "beginning", "end", "how_it_died", "settle", "start"]
 
 CONTEXT = multiprocessing.get_context("spawn")
 """Makes what such processes share; they are not forked, for torch and numba have threads."""
@@ -47,9 +47,21 @@ def start(
         daemon: whether it may not have processes of this kind itself.
     """
     process = CONTEXT.Process(target=target, args=args, daemon=daemon)
-    with _environment(gpus), _no_script():
+    with beginning(gpus):
         process.start()
     return process
+
+
+@contextlib.contextmanager
+def beginning(gpus: str | None = None) -> Iterator[None]:
+    """Within it processes of `CONTEXT` are begun as workers: with the environment of one, and
+    without the user's script.
+
+    Args:
+        gpus: see `start`.
+    """
+    with _environment(gpus), _no_script():
+        yield
 
 
 def settle() -> None:

@@ -73,7 +73,7 @@ class Wheel:
             planner = self._pretrain(unit.seed, unit.multiple)
         else:
             arm = next(arm for arm in self.flywheel.arms if arm.name == unit.arm)
-            planner = self._post_train(arm, unit.seed, base, rounds)
+            planner, rounds = self._post_train(arm, unit.seed, base)
         evaluations, lookback = self._evaluate(unit, planner)
         return Outcome(planner, tuple(rounds), evaluations, lookback)
 
@@ -106,9 +106,10 @@ class Wheel:
         )
         return self._train(lesson, None)
 
-    def _post_train(self, arm: Arm, seed: int, base: Trained, rounds: list[Round]) -> Trained:
-        """The planner that an arm ends with; its rounds are added to `rounds`."""
+    def _post_train(self, arm: Arm, seed: int, base: Trained) -> tuple[Trained, list[Round]]:
+        """The planner that an arm ends with, and its rounds."""
         planner = base
+        rounds: list[Round] = []
         known: dict[str, list[Stage]] = {}
         for number in range(1, arm.rounds + 1):
             label = f"seed {seed}, {arm.name}, round {number}"
@@ -143,7 +144,7 @@ class Wheel:
             )
             if accepted:
                 planner = after
-        return planner
+        return planner, rounds
 
     def _trainer_of(self, arm: Arm, number: int) -> FactorySpec:
         """An arm's trainer in a round; later rounds take smaller steps."""
