@@ -12,11 +12,10 @@ refused with a reason, than passed over.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,7 @@ from roadworthy.errors import (
     SuiteError,
     did_you_mean,
 )
-from roadworthy.execution import processes
-from roadworthy.execution.orphans import die_with_parent
+from roadworthy.execution.pool import in_order
 from roadworthy.plugins import Entry, FactorySpec, Registry, registry
 from roadworthy.scenario import Rejected, Scenario
 from roadworthy.suite import PluginConfig, load_suite
@@ -132,39 +130,20 @@ def read_numbered(spec: FactorySpec, workers: int) -> Iterator[Scenario | Reject
     if workers < 2 or not (hasattr(source, "scenario") and hasattr(source, "__len__")):
         yield from read_scenes(spec)
         return
-    parts = iter(range(0, len(source), _PART))
-    with ProcessPoolExecutor(workers, processes.CONTEXT, _begin, (spec,)) as pool:
-
-        def submit(count: int) -> list[Future[list[Scenario | Rejected]]]:
-            with processes.beginning():  # the pool begins its workers as it is given work
-                return [pool.submit(_part, first) for first in itertools.islice(parts, count)]
-
-        waiting = deque(submit(2 * workers))
-        while waiting:
-            done = waiting.popleft().result()
-            waiting += submit(1)
-            yield from done
+    firsts = range(0, len(source), _PART)
+    read = functools.partial(_read_part, name=spec.entry.name)
+    yield from itertools.chain.from_iterable(in_order(spec.build, read, firsts, workers))
 
 
-_made: list[tuple[FactorySpec, Any]] = []
-
-
-def _begin(spec: FactorySpec) -> None:
-    """In a worker: make the source, once."""
-    die_with_parent()
-    _made[:] = [(spec, spec.build())]
-
-
-def _part(first: int) -> list[Scenario | Rejected]:
-    """In a worker: some scenes of its source. What goes wrong is the last of them, `Rejected`."""
-    spec, source = _made[0]
+def _read_part(source: Any, first: int, name: str) -> list[Scenario | Rejected]:
+    """Some scenes of a source. What goes wrong is the last of them, `Rejected`."""
     found: list[Scenario | Rejected] = []
     try:
         for index in range(first, min(first + _PART, len(source))):
             scene = source.scenario(index)
             found.append(admit(scene) if isinstance(scene, Scenario) else scene)
     except Exception as error:  # a source is a plugin and may raise anything
-        found.append(_rejected(f"{spec.entry.name}-{first + len(found)}", spec.entry.name, error))
+        found.append(_rejected(f"{name}-{first + len(found)}", name, error))
     return found
 
 

@@ -62,14 +62,14 @@ def test_ctrl_c_ends_the_workers_and_no_stage_is_made_twice(sets: Path, tmp_path
     assert len(seen) == len(set(seen))
 
 
-def test_bases_go_first_then_long_arms_of_seeds_that_nobody_works_on(tmp_path: Path) -> None:
+def test_bases_go_first_then_long_arms_of_other_seeds_and_evaluations_last(tmp_path: Path) -> None:
     arms = [
         {"name": name, "trainer": search(), "data": ["mined"], "rounds": n, "gated": False}
         for name, n in (("short", 1), ("long", 2))
     ]
     wheel = load_flywheel(wheel_file(tmp_path / "w.toml", tmp_path, arms=arms, seeds=[1, 2, 3]))
     units = units_of(wheel)
-    assert most_at_once(wheel) == 6
+    assert most_at_once(wheel) == 9
     assert next_unit(wheel, units, (), ()) == Unit(1)
     bases = {Unit(1), Unit(2)}
     left = [unit for unit in units if unit not in bases]
@@ -79,3 +79,6 @@ def test_bases_go_first_then_long_arms_of_seeds_that_nobody_works_on(tmp_path: P
     left.remove(Unit(1, "long"))
     assert next_unit(wheel, left, bases, {Unit(1, "long")}) == Unit(2, "long")
     assert next_unit(wheel, [Unit(3, "long")], bases, ()) is None  # its base is not there
+    judged = Unit(1, evaluation=True)
+    assert next_unit(wheel, [judged, Unit(2, "short")], bases, ()) == Unit(2, "short")
+    assert next_unit(wheel, [judged, Unit(2, "long", evaluation=True)], bases, ()) == judged

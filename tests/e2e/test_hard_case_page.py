@@ -40,7 +40,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with StoreWriter(folder / "parents") as store:
         for scene in parents:
             store.add(scene)
-    generate_set(parents, Perturb(), "perturb", 3, 1, folder / "variants", reference="idm")
+    generate_set(parents, Perturb, "perturb", 3, 1, folder / "variants", reference="idm")
     return folder
 
 

@@ -221,9 +221,9 @@ def test_many_agents_and_one(tmp_path: Path) -> None:
             assert check_variant(scene, made) == ()
     alone = straight_road_scenario(agents=0)
     with pytest.raises(DataError, match="no variant was admitted: 0 made"):
-        generate_set([alone], Perturb(), "perturb", 3, 0, tmp_path / "out")
+        generate_set([alone], Perturb, "perturb", 3, 0, tmp_path / "out")
     with pytest.raises(DataError, match="no scene to vary"):
-        generate_set([], Perturb(), "perturb", 3, 0, tmp_path / "out")
+        generate_set([], Perturb, "perturb", 3, 0, tmp_path / "out")
 
 
 def test_a_generator_that_breaks_is_said_to(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_generator_that_breaks_is_said_to(tmp_path: Path) -> None:
             yield scenario
 
     with pytest.raises(PluginError, match=r"generator .broken. failed on procedural/.*KeyError"):
-        generate_set(parents()[:1], Broken(), "broken", 1, 0, tmp_path / "out")
+        generate_set(parents()[:1], Broken, "broken", 1, 0, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -252,7 +252,7 @@ def test_what_a_generator_may_not_do_is_refused(tmp_path: Path) -> None:
             yield replace(scenario, map=moved, lineage=lineage)
             yield replace(scenario, id="as-it-was", lineage=lineage)
 
-    made = generate_set(parents()[:1], Mover(), "mover", 2, 0, tmp_path / "out")
+    made = generate_set(parents()[:1], Mover, "mover", 2, 0, tmp_path / "out")
     assert (made.made, made.stored, made.refused) == (2, 1, {"map": 1})
 
 
@@ -271,6 +271,20 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_generated_stores_are_the_same_bytes_each_time(generated: Path) -> None:
     for name in sorted(path.name for path in (generated / "a").iterdir()):
         assert (generated / "a" / name).read_bytes() == (generated / "b" / name).read_bytes()
+
+
+def test_two_processes_make_the_bytes_of_one_and_say_what_broke(tmp_path: Path) -> None:
+    scenes = list(Procedural(seed=22, count=16).scenarios())
+    made = [
+        generate_set(scenes, Perturb, "perturb", 2, 4, tmp_path / name, workers=workers)
+        for name, workers in (("one", 1), ("two", 2))
+    ]
+    assert made[0] == made[1]
+    assert made[0].stored > 16
+    for name in sorted(path.name for path in (tmp_path / "one").iterdir()):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    with pytest.raises(PluginError, match=r"generator 'broken' failed on .*: AttributeError"):
+        generate_set(scenes, object, "broken", 2, 4, tmp_path / "broken", workers=2)
 
 
 def test_every_stored_variant_has_a_certificate_that_holds(generated: Path) -> None:
@@ -331,6 +345,4 @@ def test_a_variant_is_related_to_its_parent_and_may_not_be_trained_on(tmp_path: 
     made = next(iter(variants(scene)))
     assert origin_of(made).keys & origin_of(scene).keys
     with pytest.raises(LeakError, match="variants would leak into test"):
-        generate_set(
-            [scene], Perturb(), "perturb", 1, 0, tmp_path / "out", against={"test": [made]}
-        )
+        generate_set([scene], Perturb, "perturb", 1, 0, tmp_path / "out", against={"test": [made]})

@@ -152,7 +152,7 @@ def test_variants_that_only_a_clairvoyant_survives_are_kept_apart_and_tagged(
                     scenario, id=name, agents=wall.agents, tags=("variant",), lineage=lineage
                 )
 
-    made = generate_set([walled(60.0, 14.0)], Walls(), "walls", 2, 0, tmp_path / "out")
+    made = generate_set([walled(60.0, 14.0)], Walls, "walls", 2, 0, tmp_path / "out")
     assert (made.stored, made.clairvoyant) == (1, 1)
     for folder, tagged in ((tmp_path / "out", False), (unsolvable_folder(tmp_path / "out"), True)):
         (scene,) = ScenarioStore(folder).scenarios()

@@ -30,6 +30,8 @@ __all__ = ["command"]
               "shares its logs, map areas or lineage. Repeatable.")  # fmt: skip
 @click.option("--reference", default="pdm-closed", show_default=True,
               help="A planner to try on each variant, for the record; empty for none.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
+              help="Processes that make variants; the bytes are the same.")  # fmt: skip
 @click.option("--explain", is_flag=True,
               help="Make nothing: say of each variant in the stores SUBJECT where it comes from "
               "and why it is hard.")  # fmt: skip
@@ -45,6 +47,7 @@ def command(
     data: Path | None,
     against: tuple[str, ...],
     reference: str,
+    workers: int,
     explain: bool,
     as_json: bool,
 ) -> ExitCode:
@@ -71,7 +74,7 @@ def command(
     entry = registry().resolve("generators", name)
     made = generate_set(
         scenes_named(subjects, data),
-        FactorySpec("generators", entry.spec, given, "--generator").build(),
+        FactorySpec("generators", entry.spec, given, "--generator").build,
         name,
         count,
         seed,
@@ -80,6 +83,7 @@ def command(
         reaction_s=reaction,
         against={subject: scenes_named([subject], data) for subject in against},
         reference=reference,
+        workers=workers,
     )
     if as_json:
         print_json(made)

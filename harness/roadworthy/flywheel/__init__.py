@@ -56,9 +56,9 @@ def run_flywheel(
         flywheel: what to do.
         out: the folder.
         data: where relative source paths are looked up first.
-        workers: processes that make scenes, and to which bases and arms are given; 0 means one
-            per core. No more are started than have work at once; where that is one, it is this
-            process.
+        workers: processes that make scenes and variants, and to which bases, arms and evaluations
+            are given; 0 means one per core. No more are started than have work at once; where that
+            is one, it is this process.
         progress: told of each stage.
 
     Raises:
@@ -71,10 +71,11 @@ def run_flywheel(
         workers = workers or os.cpu_count() or 1
         sets, left_out = read_sets(named, stages, workers)
         crew = min(workers, most_at_once(flywheel))
+        helpers = min(workers, 2 * workers // crew)  # not all of the crew generate at once
         outcomes = (
-            do_alone(Wheel(named, stages, sets, data))
+            do_alone(Wheel(named, stages, sets, data, helpers))
             if crew == 1
-            else do_together(Job(flywheel, out, sets, data), crew, stages.tell)
+            else do_together(Job(flywheel, out, sets, data, helpers), crew, stages.tell)
         )
         turned = gather(outcomes, units_of(flywheel))
         sizes = {name: size_of(sets.read(s), flywheel.rare) for name, s in sets.stages.items()}

@@ -35,19 +35,21 @@ class Job:
         root: the folder.
         sets: its sets.
         data: where what was mined finds its data.
+        helpers: processes that make variants for a worker.
     """
 
     flywheel: Flywheel
     root: Path
     sets: Sets
     data: Path | None
+    helpers: int
 
 
 def do_alone(wheel: Wheel) -> dict[Unit, Outcome]:
     """Do every unit in this process, in order."""
     outcomes: dict[Unit, Outcome] = {}
     for unit in units_of(wheel.flywheel):
-        outcomes[unit] = wheel.do(unit, _base_of(unit, outcomes))
+        outcomes[unit] = wheel.do(unit, _planner_for(unit, outcomes))
     return outcomes
 
 
@@ -80,7 +82,7 @@ def do_together(job: Job, workers: int, tell: Callable[[StageEvent], None]) -> d
                     idle = _Worker(job, told, lock)
                     crew.append(idle)
                 waiting.remove(unit)
-                idle.give(unit, _base_of(unit, outcomes))
+                idle.give(unit, _planner_for(unit, outcomes))
                 continue
             if not going:
                 return outcomes
@@ -100,8 +102,8 @@ def do_together(job: Job, workers: int, tell: Callable[[StageEvent], None]) -> d
             processes.end(worker.process)
 
 
-def _base_of(unit: Unit, outcomes: dict[Unit, Outcome]) -> Trained | None:
-    return None if unit.base is None else outcomes[unit.base].planner
+def _planner_for(unit: Unit, outcomes: dict[Unit, Outcome]) -> Trained | None:
+    return None if unit.after is None else outcomes[unit.after].planner
 
 
 class _Worker:
@@ -113,11 +115,11 @@ class _Worker:
         self.process = processes.start(_serve, (theirs, events, lock, job), daemon=False)
         theirs.close()
 
-    def give(self, unit: Unit, base: Trained | None) -> None:
-        """Have it do a unit."""
+    def give(self, unit: Unit, planner: Trained | None) -> None:
+        """Have it do a unit with the planner that it takes."""
         self.unit = unit
         with contextlib.suppress(BrokenPipeError):  # a dead worker is noticed by `answer`
-            self.pipe.send((unit, base))
+            self.pipe.send((unit, planner))
 
     def answer(self) -> Outcome | Exception | None:
         """What came of its unit, why nothing did, or None while it works."""
@@ -150,10 +152,10 @@ def _serve(pipe: Connection, events: Connection, lock: Any, job: Job) -> None:
     wheel: Wheel | None = None
     with contextlib.suppress(EOFError):  # nobody is left to work for
         while True:
-            unit, base = pipe.recv()
+            unit, planner = pipe.recv()
             try:
                 wheel = wheel or _wheel_of(job, tell)
-                answer: Any = wheel.do(unit, base)
+                answer: Any = wheel.do(unit, planner)
             except RoadworthyError as error:
                 answer = error
             except Exception:
@@ -165,4 +167,4 @@ def _wheel_of(job: Job, tell: Callable[[StageEvent], None]) -> Wheel:
     """The wheel of a worker. Its evaluations have one process: others work beside it."""
     run = msgspec.structs.replace(job.flywheel.run, workers=1)
     named = Named(msgspec.structs.replace(job.flywheel, run=run), job.data)
-    return Wheel(named, Stages(job.root, tell), job.sets, job.data)
+    return Wheel(named, Stages(job.root, tell), job.sets, job.data, job.helpers)

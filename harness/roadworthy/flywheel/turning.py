@@ -1,4 +1,5 @@
-"""Does a unit of a flywheel: pre-train or mine, generate, roll out, post-train, again; evaluate.
+"""Does a unit of a flywheel: pre-train; or mine, generate, roll out, post-train, again; or
+evaluate.
 
 Every step is a stage (`roadworthy.flywheel.stages`). Everything that can change what a stage makes
 is in its inputs, so that equal flywheels make equal bytes, killed and started again or not.
@@ -48,34 +49,36 @@ class Wheel:
         stages: where.
         sets: its sets.
         data: where what was mined finds its data.
+        helpers: processes that make variants.
     """
 
-    def __init__(self, named: Named, stages: Stages, sets: Sets, data: Path | None = None) -> None:
+    def __init__(
+        self, named: Named, stages: Stages, sets: Sets, data: Path | None = None, helpers: int = 1
+    ) -> None:
         self.flywheel: Flywheel = named.flywheel
         self._named = named
         self._stages = stages
         self._sets = sets
         self._data = data
+        self._helpers = helpers
 
-    def do(self, unit: Unit, base: Trained | None) -> Outcome:
+    def do(self, unit: Unit, planner: Trained | None) -> Outcome:
         """Do a unit.
 
         Args:
             unit: which.
-            base: what an arm begins with; None for a base.
+            planner: what an arm begins with, or what is evaluated; None for a base.
 
         Raises:
             EmptyHardSet: nothing to mine in a first round.
             RoadworthyError: a stage cannot be made; those before it are kept.
         """
-        rounds: list[Round] = []
-        if base is None:
-            planner = self._pretrain(unit.seed, unit.multiple)
-        else:
-            arm = next(arm for arm in self.flywheel.arms if arm.name == unit.arm)
-            planner, rounds = self._post_train(arm, unit.seed, base)
-        evaluations, lookback = self._evaluate(unit, planner)
-        return Outcome(planner, tuple(rounds), evaluations, lookback)
+        if planner is None:
+            return Outcome(self._pretrain(unit.seed, unit.multiple))
+        if unit.evaluation:
+            return self._evaluate(unit, planner)
+        arm = next(arm for arm in self.flywheel.arms if arm.name == unit.arm)
+        return self._post_train(arm, unit.seed, planner)
 
     def _scenes_of(self, name: str, multiple: int = 1) -> list[Scenario]:
         """The scenes of a named set; of `train` as many as a multiple of the least."""
@@ -106,7 +109,7 @@ class Wheel:
         )
         return self._train(lesson, None)
 
-    def _post_train(self, arm: Arm, seed: int, base: Trained) -> tuple[Trained, list[Round]]:
+    def _post_train(self, arm: Arm, seed: int, base: Trained) -> Outcome:
         """The planner that an arm ends with, and its rounds."""
         planner = base
         rounds: list[Round] = []
@@ -144,7 +147,7 @@ class Wheel:
             )
             if accepted:
                 planner = after
-        return planner, rounds
+        return Outcome(planner, tuple(rounds))
 
     def _trainer_of(self, arm: Arm, number: int) -> FactorySpec:
         """An arm's trainer in a round; later rounds take smaller steps."""
@@ -259,13 +262,14 @@ class Wheel:
         def work(out: Path) -> list[Path]:
             generate_set(
                 self._sets.read(mined),
-                generator.build(),
+                generator.build,
                 generator.entry.name,
                 generation.variants,
                 seed,
                 out / SCENES,
                 options=generator.options,
                 reaction_s=generation.reaction_s,
+                workers=self._helpers,
             )
             return [file for file in (out / SCENES).rglob("*") if file.is_file()]
 
@@ -302,7 +306,7 @@ class Wheel:
     def _drive(self, planner: Trained, scenes: Stage, called: str, label: str, **how: Any) -> Stage:
         return drive(planner, scenes, self._named, self._stages, called=called, label=label, **how)
 
-    def _evaluate(self, unit: Unit, planner: Trained) -> tuple[tuple[Evaluation, ...], str | None]:
+    def _evaluate(self, unit: Unit, planner: Trained) -> Outcome:
         """Evaluate a finished planner on every set that is not trained or chosen on, and look back
         at the failures of the first seed's."""
         arm, seed = unit.label, unit.seed
@@ -326,4 +330,4 @@ class Wheel:
                 evaluations.append(
                     Evaluation(arm=arm, seed=seed, set=name, open_loop=True, stage=stage.path.name)
                 )
-        return tuple(evaluations), lookback
+        return Outcome(planner, evaluations=tuple(evaluations), lookback=lookback)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roadworthy.flywheel.config import Flywheel
@@ -19,26 +19,31 @@ BASE = "base"
 
 @dataclass(frozen=True)
 class Unit:
-    """What has to be done one step after another: a base, or an arm's rounds.
+    """What has to be done one step after another: a base, an arm's rounds, or the evaluation of
+    the planner that came of them.
 
     Attributes:
         seed: of the training.
         arm: name of the arm, or `base`.
         multiple: how much data a base is trained on.
+        evaluation: whether the planner is evaluated, not made.
     """
 
     seed: int
     arm: str = BASE
     multiple: int = 1
+    evaluation: bool = False
 
     @property
     def label(self) -> str:
-        """What the planner that comes out is called."""
+        """What the planner is called."""
         return self.arm if self.multiple == 1 else f"{self.arm}-{self.multiple}x"
 
     @property
-    def base(self) -> Unit | None:
-        """The unit that has to be finished before; None for a base."""
+    def after(self) -> Unit | None:
+        """The unit whose planner it takes, which has to be finished before; None for a base."""
+        if self.evaluation:
+            return Unit(self.seed, self.arm, self.multiple)
         return None if self.arm == BASE else Unit(self.seed)
 
 
@@ -47,16 +52,16 @@ class Outcome:
     """What came of a unit.
 
     Attributes:
-        planner: the last one that was kept.
-        rounds: of its arm.
+        planner: the last one that was kept, or the one that was evaluated.
+        rounds: of an arm.
         evaluations: of the planner.
         lookback: stage of what hindsight says of its failures on the set `test`, if asked.
     """
 
     planner: Trained
-    rounds: tuple[Round, ...]
-    evaluations: tuple[Evaluation, ...]
-    lookback: str | None
+    rounds: tuple[Round, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
+    lookback: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,30 +83,32 @@ class Turned:
 
 
 def units_of(flywheel: Flywheel) -> tuple[Unit, ...]:
-    """All units, a base before its arms."""
+    """All units, each after the one whose planner it takes."""
     multiples = flywheel.scaling.multiples[1:] if flywheel.scaling else ()
     return tuple(
         unit
         for seed in flywheel.seeds
-        for unit in (
+        for made in (
             Unit(seed),
             *(Unit(seed, multiple=multiple) for multiple in multiples),
             *(Unit(seed, arm.name) for arm in flywheel.arms),
         )
+        for unit in (made, replace(made, evaluation=True))
     )
 
 
 def most_at_once(flywheel: Flywheel) -> int:
-    """How many units can be under way at once: all arms, and all bases but those of the arms."""
-    units = units_of(flywheel)
-    return max(len(flywheel.seeds), sum(unit != Unit(unit.seed) for unit in units))
+    """How many units can be under way at once: of every planner either its making or its
+    evaluation, and of those of a seed's arms and its base all."""
+    return sum(unit.evaluation for unit in units_of(flywheel))
 
 
 def next_unit(
     flywheel: Flywheel, waiting: Collection[Unit], done: Collection[Unit], going: Collection[Unit]
 ) -> Unit | None:
     """The unit to begin with now: that which most rounds hang on, so that a long one is not left
-    for the end; of equals one of a seed that nobody works on, for the arms of a seed share stages.
+    for the end, and evaluations last; of equals one of a seed that nobody works on, for the arms of
+    a seed share stages.
 
     Args:
         flywheel: what is turned.
@@ -115,9 +122,10 @@ def next_unit(
 
     def urgency(unit: Unit) -> tuple[int, bool]:
         hangs_on_it = 1 + (most if unit == Unit(unit.seed) else 0)
-        return rounds.get(unit.arm, hangs_on_it), unit.seed not in seeds
+        rank = 0 if unit.evaluation else rounds.get(unit.arm, hangs_on_it)
+        return rank, unit.seed not in seeds
 
-    ready = [unit for unit in waiting if unit.base is None or unit.base in done]
+    ready = [unit for unit in waiting if unit.after is None or unit.after in done]
     return max(ready, key=urgency, default=None)
 
 

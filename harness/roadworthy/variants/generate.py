@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
 from roadworthy.admission import admit
 from roadworthy.errors import DataError, PluginError, ScenarioError
+from roadworthy.execution.pool import in_order
 from roadworthy.protocols import Generator
 from roadworthy.scenario import Scenario
 from roadworthy.scenario_store import StoreWriter
@@ -44,6 +46,8 @@ MANIFEST = "generation.json"
 TRIALS = "trials.jsonl"
 SPLIT = "variants"
 """The split that variants get in the store."""
+_WORTH_A_WORKER = 8
+"""Parents for which it pays to begin a process."""
 
 
 class GeneratedSet(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +141,7 @@ def unsolvable_folder(out: Path) -> Path:
 
 def generate_set(
     parents: Iterable[Scenario],
-    generator: Generator,
+    build: Callable[[], Generator],
     name: str,
     n: int,
     seed: int,
@@ -147,6 +151,7 @@ def generate_set(
     reaction_s: float = REACTION_S,
     against: Mapping[str, Iterable[Scenario]] | None = None,
     reference: str = "",
+    workers: int = 1,
 ) -> GeneratedSet:
     """Vary scenes, and store what is admitted with its certificates.
 
@@ -155,7 +160,7 @@ def generate_set(
 
     Args:
         parents: admitted scenes.
-        generator: makes variants of one scene.
+        build: makes the generator, which makes variants of one scene.
         name: its name.
         n: how many variants of each parent to ask for.
         seed: each parent's random numbers come from this and its content hash.
@@ -164,6 +169,8 @@ def generate_set(
         reaction_s: of the certificates.
         against: sets by name that will be evaluated on: no parent may be related to them.
         reference: a planner that is tried on each variant, for the record.
+        workers: processes that make variants, each with a generator of its own, so that `build`
+            must be picklable if there are several; their number changes no byte.
 
     Raises:
         DataError: `out` is taken, there is nothing to vary, or nothing was admitted.
@@ -179,34 +186,18 @@ def generate_set(
     solvable: list[tuple[Scenario, Certificate]] = []
     others: list[tuple[Scenario, Certificate]] = []
     barren, made, unfit = [], 0, {}
-    for parent in scenes:
-        before = len(solvable)
+    vary = functools.partial(_vary, name=name, n=n, seed=seed, reaction_s=reaction_s)
+    workers = max(1, min(workers, len(scenes) // _WORTH_A_WORKER))
+    for parent, varied in zip(scenes, in_order(build, vary, scenes, workers), strict=True):
         parent_name = f"{parent.source}/{parent.id}"
-        try:
-            variants = list(_generated(generator, name, parent, n, seed))
-        except DataError as error:
-            unfit[parent_name] = str(error)
+        if varied.unfit:
+            unfit[parent_name] = varied.unfit
             continue
-        for variant in variants:
-            made += 1
-            try:
-                admitted = admit(variant)
-            except ScenarioError:
-                refused["scenario"] += 1
-                continue
-            problems = check_variant(parent, admitted)
-            if problems:
-                refused.update(problems)
-                continue
-            certificate = solve(admitted, reaction_s, base=steady_drive(admitted))
-            if recheck(admitted, certificate):
-                refused["certificate"] += 1
-                continue
-            if certificate.clairvoyant:
-                admitted = replace(admitted, tags=(*admitted.tags, "clairvoyant"))
-                certificate = msgspec.structs.replace(certificate, scenario=admitted.hash)
-            (solvable if certificate.solvable else others).append((admitted, certificate))
-        if len(solvable) == before:
+        made += varied.made
+        refused.update(varied.refused)
+        solvable += (v for v in varied.admitted if v[1].solvable)
+        others += (v for v in varied.admitted if not v[1].solvable)
+        if not any(certificate.solvable for _, certificate in varied.admitted):
             barren.append(parent_name)
     labels = Counter(certificate.label for _, certificate in solvable + others)
     described = GeneratedSet(
@@ -236,6 +227,54 @@ def generate_set(
         proof = msgspec.structs.replace(described, stored=len(others))
         _write(unsolvable_folder(out), others, proof)
     return stored
+
+
+@dataclass(frozen=True)
+class _Varied:
+    """What came of one parent.
+
+    Attributes:
+        made: how many variants the generator gave.
+        refused: how many of them for which reason.
+        admitted: the others, each with its certificate.
+        unfit: why the generator would not vary it.
+    """
+
+    made: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    admitted: Sequence[tuple[Scenario, Certificate]] = ()
+    unfit: str = ""
+
+
+def _vary(
+    generator: Generator, parent: Scenario, name: str, n: int, seed: int, reaction_s: float
+) -> _Varied:
+    """Vary one scene, and check and certify what comes of it."""
+    try:
+        variants = list(_generated(generator, name, parent, n, seed))
+    except DataError as error:
+        return _Varied(unfit=str(error))
+    refused: Counter[str] = Counter()
+    found: list[tuple[Scenario, Certificate]] = []
+    for variant in variants:
+        try:
+            admitted = admit(variant)
+        except ScenarioError:
+            refused["scenario"] += 1
+            continue
+        problems = check_variant(parent, admitted)
+        if problems:
+            refused.update(problems)
+            continue
+        certificate = solve(admitted, reaction_s, base=steady_drive(admitted))
+        if recheck(admitted, certificate):
+            refused["certificate"] += 1
+            continue
+        if certificate.clairvoyant:
+            admitted = replace(admitted, tags=(*admitted.tags, "clairvoyant"))
+            certificate = msgspec.structs.replace(certificate, scenario=admitted.hash)
+        found.append((admitted, certificate))
+    return _Varied(len(variants), refused, found)
 
 
 def _generated(
