@@ -18,7 +18,7 @@ from roadworthy.cli import main
 from roadworthy.errors import DataError, SuiteError
 from roadworthy.exit_codes import ExitCode
 from roadworthy.scenario import HISTORY, AgentKind, Ragged, Scenario, StateIndex, Tracks
-from roadworthy.scenario_store import StoreWriter
+from roadworthy.scenario_store import ScenarioStore, StoreWriter
 from roadworthy.solvability import solve, steady_drive
 from roadworthy.splits import root_of
 from roadworthy.variants import BOUNDS, check_variant
@@ -489,6 +489,10 @@ def test_generate_by_command_says_where_variants_come_from_and_what_was_not_vari
     assert len(lines) == made["stored"]
     assert all("weakest manoeuvre" in line and "idm" in line for line in lines)
     assert sum("idm survives" in line for line in lines) == made["survived"]
+    variants = [one for one in ScenarioStore(out).scenarios() if isinstance(one, Scenario)]
+    replans = [one.lineage.parameters["replans"] for one in variants if one.lineage]
+    said = ["planned anew" in line for line in lines]
+    assert said == [count > 0 for count in replans]
     assert main(["verify", str(out)]) == ExitCode.OK
     assert main(["generate", str(folder)]) == ExitCode.USAGE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["visible_gpus"]
+__all__ = ["share_of", "visible_gpus"]
 
 
 def visible_gpus() -> tuple[str, ...]:
@@ -15,3 +15,12 @@ def visible_gpus() -> tuple[str, ...]:
         return tuple(name.strip() for name in named.split(",") if name.strip() not in ("", "-1"))
     found = Path("/proc/driver/nvidia/gpus")
     return tuple(str(i) for i in range(len(list(found.iterdir())) if found.is_dir() else 0))
+
+
+def share_of(devices: tuple[str, ...], number: int, workers: int) -> str | None:
+    """The GPUs of a worker as `CUDA_VISIBLE_DEVICES` has them; None leaves all to it."""
+    if len(devices) < 2 or workers < 2:
+        return None
+    each = max(1, len(devices) // workers)
+    first = number * each % len(devices)
+    return ",".join(devices[first : first + each])

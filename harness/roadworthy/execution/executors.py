@@ -13,7 +13,7 @@ import multiprocessing.connection
 from collections.abc import Iterable, Iterator
 
 from roadworthy.execution.bench import Bench, Setup, Task
-from roadworthy.execution.devices import visible_gpus
+from roadworthy.execution.devices import share_of, visible_gpus
 from roadworthy.execution.evaluate import failed_record
 from roadworthy.execution.worker import Worker
 from roadworthy.rollout import CaseError, Status
@@ -50,7 +50,7 @@ def run_processes(tasks: Iterable[Task], setup: Setup, workers: int) -> Iterator
     try:
         while True:
             while len(crew) < workers and (task := next_task()) is not None:
-                crew.append(Worker(setup, task, _share(devices, hired, workers)))
+                crew.append(Worker(setup, task, share_of(devices, hired, workers)))
                 hired += 1
             if not crew:
                 return
@@ -94,15 +94,6 @@ def run_processes(tasks: Iterable[Task], setup: Setup, workers: int) -> Iterator
     finally:
         for worker in crew:
             worker.kill()
-
-
-def _share(devices: tuple[str, ...], number: int, workers: int) -> str | None:
-    """The GPUs of a worker as `CUDA_VISIBLE_DEVICES` has them; None leaves all to it."""
-    if len(devices) < 2 or workers < 2:
-        return None
-    each = max(1, len(devices) // workers)
-    first = number * each % len(devices)
-    return ",".join(devices[first : first + each])
 
 
 def tried_again(task: Task, fault: CaseError) -> list[Task]:

@@ -15,6 +15,7 @@ import msgspec
 
 from roadworthy.errors import RoadworthyError, RunError
 from roadworthy.execution import processes
+from roadworthy.execution.devices import share_of, visible_gpus
 from roadworthy.flywheel.config import Flywheel
 from roadworthy.flywheel.named import Named
 from roadworthy.flywheel.sets import Sets
@@ -70,6 +71,7 @@ def do_together(job: Job, workers: int, tell: Callable[[StageEvent], None]) -> d
     waiting = list(units_of(job.flywheel))
     outcomes: dict[Unit, Outcome] = {}
     crew: list[_Worker] = []
+    devices = visible_gpus()
     events, told = processes.CONTEXT.Pipe(duplex=False)
     lock = processes.CONTEXT.Lock()
     try:
@@ -79,7 +81,8 @@ def do_together(job: Job, workers: int, tell: Callable[[StageEvent], None]) -> d
             if unit is not None and len(going) < workers:
                 idle = next((worker for worker in crew if worker.unit is None), None)
                 if idle is None:
-                    idle = _Worker(job, told, lock)
+                    gpus = share_of(devices, len(crew), workers)
+                    idle = _Worker(job, told, lock, gpus)
                     crew.append(idle)
                 waiting.remove(unit)
                 idle.give(unit, _planner_for(unit, outcomes))
@@ -109,10 +112,10 @@ def _planner_for(unit: Unit, outcomes: dict[Unit, Outcome]) -> Trained | None:
 class _Worker:
     """A worker process, and the unit that it does."""
 
-    def __init__(self, job: Job, events: Connection, lock: Any) -> None:
+    def __init__(self, job: Job, events: Connection, lock: Any, gpus: str | None) -> None:
         self.unit: Unit | None = None
         self.pipe, theirs = processes.CONTEXT.Pipe()
-        self.process = processes.start(_serve, (theirs, events, lock, job), daemon=False)
+        self.process = processes.start(_serve, (theirs, events, lock, job), gpus=gpus, daemon=False)
         theirs.close()
 
     def give(self, unit: Unit, planner: Trained | None) -> None:

@@ -24,24 +24,32 @@ class Sets:
 
     Args:
         stages: set -> its stage.
-        origins: set -> where its scenes come from.
+        origins: set -> where its scenes come from, as far as that is known.
 
     Attributes:
         stages: as given.
     """
 
-    def __init__(self, stages: dict[str, Stage], origins: Mapping[str, list[Origin]]) -> None:
+    def __init__(
+        self, stages: Mapping[str, Stage], origins: Mapping[str, list[Origin]] | None = None
+    ) -> None:
         self.stages = stages
-        self._origins = origins
+        self._origins = dict(origins or {})
         self._scenes: dict[Path, list[Scenario]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Sets, (self.stages, {name: self._origins[name] for name in self.evaluated})
+        return Sets, (self.stages, {name: self.origins(name) for name in self.evaluated})
 
     @property
     def evaluated(self) -> list[str]:
         """Names of the sets that nothing may be trained on."""
         return [name for name in self.stages if name not in ("train", "mining")]
+
+    def origins(self, name: str) -> list[Origin]:
+        """Where the scenes of a named set come from."""
+        if name not in self._origins:
+            self._origins[name] = [origin_of(scene) for scene in self.read(self.stages[name])]
+        return self._origins[name]
 
     def read(self, stage: Stage) -> list[Scenario]:
         """The scenes of a stage; those of the named sets are kept in memory."""
@@ -61,7 +69,7 @@ class Sets:
         """
         ours = [origin_of(scene) for scene in scenes]
         for name in self.evaluated:
-            require_disjoint(ours, self._origins[name], "what is trained on", name)
+            require_disjoint(ours, self.origins(name), "what is trained on", name)
 
 
 def read_sets(named: Named, stages: Stages, workers: int) -> tuple[Sets, list[str]]:
@@ -91,30 +99,28 @@ def read_sets(named: Named, stages: Stages, workers: int) -> tuple[Sets, list[st
         refused = refused_of(made[name].path)
         if refused:
             notices.append(f"{name}: {len(refused)} scenes were refused, the first: {refused[0]}")
-    origins: dict[str, list[Origin]] = {}
-    sets = Sets(made, origins)
-    for name, stage in made.items():
-        origins[name] = [origin_of(scene) for scene in sets.read(stage)]
+    sets = Sets(made)
     if named.flywheel.related == "leave-out":
-        _leave_out_related(sets, origins, stages, notices)
-    names = list(origins)
+        sets, left_out = _leave_out_related(sets, stages)
+        notices += left_out
+    names = list(made)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
-            require_disjoint(origins[first], origins[second], first, second)
+            require_disjoint(sets.origins(first), sets.origins(second), first, second)
     return sets, notices
 
 
-def _leave_out_related(
-    sets: Sets, origins: dict[str, list[Origin]], stages: Stages, notices: list[str]
-) -> None:
-    """Drop scenes that are related to a set which matters more: those that are evaluated on,
-    then validation, mining, training."""
+def _leave_out_related(sets: Sets, stages: Stages) -> tuple[Sets, list[str]]:
+    """The sets without scenes that are related to a set which matters more: those that are
+    evaluated on, then validation, mining, training. And how many those are, in sentences."""
     last = ("validation", "mining", "train")
     order = [name for name in sets.stages if name not in last] + list(last)
+    kept = dict(sets.stages)
+    notices: list[str] = []
     taken: set[str] = set()
     before: list[str] = []
     for name in order:
-        stage, all_of = sets.stages[name], origins[name]
+        stage, all_of = sets.stages[name], sets.origins(name)
         good = [i for i, origin in enumerate(all_of) if not origin.keys & taken]
         if len(good) < len(all_of):
             notices.append(
@@ -127,15 +133,15 @@ def _leave_out_related(
                     hint="Take scenes of other logs and maps.",
                 )
             scenes = sets.read(stage)
-            sets.stages[name] = stages.make(
+            kept[name] = stages.make(
                 "apart",
                 {"scenes": stage.digest, "from": before},
                 functools.partial(_write_some, [scenes[i] for i in good], name),
                 name,
             )
-            origins[name] = [all_of[i] for i in good]
-        taken.update(*(origin.keys for origin in origins[name]))
-        before.append(sets.stages[name].digest)
+        taken.update(*(all_of[i].keys for i in good))
+        before.append(kept[name].digest)
+    return Sets(kept), notices
 
 
 def _write_some(scenes: Sequence[Scenario], split: str, out: Path) -> list[Path]:

@@ -47,6 +47,9 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
         """All of it in a few words."""
         attack = self.parameters.get("attack", "variation")
         out = f"{self.scenario}: {attack} by {self.generator}, seed {self.seed}"
+        replans = self.parameters.get("replans")
+        if isinstance(replans, int) and replans > 0:
+            out += f"; its adversary planned anew {replans} {'time' if replans == 1 else 'times'}"
         if self.hazard:
             out += (
                 f"; who drives on meets {self.hazard!r} after {self.contact_s:.1f} s, to be "
