@@ -22,7 +22,7 @@ from roadworthy.flywheel.scenes import SCENES, cut_parts, drive_scenes, write_st
 from roadworthy.flywheel.sets import Sets
 from roadworthy.flywheel.stages import Stage, Stages
 from roadworthy.flywheel.training import Lesson, Trained, train
-from roadworthy.flywheel.units import Outcome, Unit
+from roadworthy.flywheel.units import BASE, Outcome, Unit
 from roadworthy.mining import MANIFEST as MINED
 from roadworthy.mining import mine
 from roadworthy.plugins import FactorySpec
@@ -313,6 +313,10 @@ class Wheel:
         evaluations: list[Evaluation] = []
         lookback = None
         save = seed == self.flywheel.seeds[0] and unit.multiple == 1
+        if unit.arm == BASE and unit.multiple == 1 and any(a.gated for a in self.flywheel.arms):
+            # first rounds are judged by it, and need not wait for it where it is made beside them
+            validation = self._sets.stages["validation"]
+            self._drive(planner, validation, _PLANNER, f"seed {seed}, {arm}, validation")
         for name in self._sets.evaluated:
             if name == "validation":
                 continue
