@@ -24,7 +24,7 @@ from .errors import TrainingError
 from .rollouts import ROLLOUT
 from .scores import ScoreCache, score_moment
 
-__all__ = ["Frames", "ProposalPlanner", "Proposed", "collect", "grouped"]
+__all__ = ["Frames", "ProposalPlanner", "Proposed", "collect", "grouped", "scores_at"]
 
 AHEAD = 40
 """Steps (4 s) that a moment needs after it."""
@@ -161,6 +161,23 @@ def collect(
         group=joined["group"],
         groups=tuple(sets),
     )
+
+
+def scores_at(
+    planner: ProposalPlanner, scenario: Scenario, step: int, cache: ScoreCache
+) -> NDArray[np.uint8]:
+    """uint8 [K + 1, 9], see `scores`: a planner's proposals at one moment, and what was driven.
+
+    Args:
+        planner: proposes.
+        scenario: with 4 s after the moment.
+        step: steps after the present.
+        cache: where scores are looked up and kept.
+    """
+    planner.reset_batch(briefs := [brief_of(scenario)])
+    found = planner.propose(observe([scenario], step, briefs, [0]))
+    both = _with_driven(found.plans[0], _driven(scenario, step), found.dt)
+    return _scored(cache, planner.proposals_hash, found.dt, scenario, [(step, both)])[0]
 
 
 def _moments(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from roadworthy.flywheel.hindsight import Hindsight
 from roadworthy.scenario import DT, Scenario
 
-from .frames import AHEAD, ProposalPlanner, collect
+from .frames import AHEAD, ProposalPlanner, scores_at
 from .reward import NC, Reward, reward_of
 from .scores import ScoreCache
 
@@ -37,20 +36,18 @@ def look_back(
         Per drive; None where it has no 4 s to look at.
     """
     found: list[Hindsight | None] = []
+    kept = ScoreCache(cache)
     for drive, failed in drives:
         if drive.horizon < AHEAD:
             found.append(None)
             continue
-        frames = collect(planner, {"": [drive]}, _EVERY, ScoreCache(cache))
-        assert frames.scores is not None
-        assert frames.driven is not None
-        row = int(np.flatnonzero(frames.step <= max(0, failed - _BEFORE))[-1])
-        both = np.concatenate([frames.scores[row], frames.driven[row, None]])
+        step = min(max(0, failed - _BEFORE), drive.horizon - AHEAD) // _EVERY * _EVERY
+        both = scores_at(planner, drive, step, kept)
         rewards = reward_of(both, Reward())
         safe = (both[:-1, [NC, _DAC]] == 255).all(axis=1)
         found.append(
             Hindsight(
-                seconds=round((failed - int(frames.step[row])) * DT, 1),
+                seconds=round((failed - step) * DT, 1),
                 driven=round(float(rewards[-1]), 4),
                 best=round(float(rewards[:-1].max()), 4),
                 ways_out=int(safe.sum()),
