@@ -25,13 +25,14 @@ def two_arms(file: Path, sets: Path, **of_second: Any) -> Flywheel:
 
 
 def test_workers_that_fail_or_die_keep_what_is_finished_and_two_make_the_bytes_of_one(
-    sets: Path, tmp_path: Path
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, file = tmp_path / "two", tmp_path / "w.toml"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")  # each worker sees one of them
     with pytest.raises(RunError, match=r"seed 1, second: the worker process died \(SIGKILL\)") as e:
         run_flywheel(two_arms(file, sets, fault="killed"), out, workers=2)
     assert "Finished stages are kept" in e.value.hint
-    with pytest.raises(PluginError, match=r"(?s)second, round 1: .*loss is NaN") as raised:
+    with pytest.raises(PluginError, match=r"(?s)second, round 1: .*NaN on GPUs [34];") as raised:
         run_flywheel(two_arms(file, sets, fault="raise"), out, workers=2)
     assert "Finished stages are kept" in raised.value.hint
 

@@ -67,7 +67,9 @@ class Search:
         if self.fault == "disk":
             raise OSError(28, "No space left on device", str(out / "style.json"))
         if self.fault == "raise":
-            raise ZeroDivisionError("loss is NaN")
+            raise ZeroDivisionError(
+                f"loss is NaN on GPUs {os.environ.get('CUDA_VISIBLE_DEVICES')};"
+            )
         if self.fault == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         kept = Style(0.0) if planner is None else planner.style

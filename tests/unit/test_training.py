@@ -29,7 +29,7 @@ from roadworthy_trainers.base import (
     starting_point,
 )
 from roadworthy_trainers.errors import TrainingError
-from roadworthy_trainers.frames import collect, grouped
+from roadworthy_trainers.frames import collect, grouped, scores_at
 from roadworthy_trainers.imitation import Imitation
 from roadworthy_trainers.plugin import roadworthy_trainers
 from roadworthy_trainers.policy_gradient import PolicyGradient
@@ -137,6 +137,8 @@ def test_scores_are_those_of_the_scorer_and_are_made_once(logs, tmp_path):
     np.testing.assert_allclose(kept[:, SCORES.index("ep")], wanted.ep, atol=0.003)
     first = wanted.evaluation.first_step[:, Term.NC]
     assert (frames.scores[row][:, COLLISION_STEP] == np.where(first < 0, NEVER, first)).all()
+    alone = scores_at(planner, logs[1], 40, ScoreCache(None))
+    assert np.array_equal(alone, np.concatenate([frames.scores[row], frames.driven[row, None]]))
     again = ScoreCache(tmp_path / "scores")
     same = collect(planner, grouped(logs[:3]), 40, again)
     assert again.made == 0
