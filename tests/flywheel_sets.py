@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -67,3 +68,7 @@ def wheel_file(path: Path, sets: Path, **changes: Any) -> Path:
     }  # fmt: skip
     path.write_text(tomli_w.dumps(wheel | changes))
     return path
+
+
+def load_file(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text())

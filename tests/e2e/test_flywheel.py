@@ -10,18 +10,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from flywheel_sets import PLUGIN, search, wheel_file, write_set
-from roadworthy.errors import PluginError, RoadworthyError, RunError, SuiteError
+from flywheel_sets import PLUGIN, load_file, search, wheel_file
+from roadworthy.errors import PluginError, RoadworthyError, RunError
 from roadworthy.exit_codes import ExitCode
 from roadworthy.failures import find_failures
 from roadworthy.flywheel import (
-    EmptyHardSet,
     StageEvent,
     load_flywheel,
     read_results,
@@ -35,9 +32,8 @@ from roadworthy.flywheel.scenes import cut_parts, read_store
 from roadworthy.rollout import Status
 from roadworthy.scenario import Scenario, content_hash
 from roadworthy.scenario_store import ScenarioStore
-from roadworthy.splits import LeakError, root_of
+from roadworthy.splits import root_of
 from roadworthy.store import read_run
-from roadworthy.testing.scenes import straight_road_scenario
 from roadworthy_sources.towns.rare import KINDS
 
 
@@ -64,10 +60,6 @@ def turned(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     run_flywheel(load_flywheel(file), folder / "out")
     return folder / "out"
-
-
-def load_file(path: Path) -> dict[str, Any]:
-    return tomllib.loads(path.read_text())
 
 
 def made(out: Path) -> dict[str, bytes]:
@@ -234,35 +226,6 @@ def test_a_changed_plugin_has_its_stages_made_again(
     assert turn() == {"made": {"train", "drive", "hindsight"}, "kept": {"scenes"}}
 
 
-@pytest.mark.parametrize("leaking", ["train", "mining", "validation"])
-def test_a_run_that_would_leak_is_refused(sets: Path, tmp_path: Path, leaking: str) -> None:
-    sources = load_file(wheel_file(tmp_path / "w.toml", sets))["sources"]
-    sources[leaking] = [*sources[leaking], {"name": "store", "path": str(sets / "test")}]
-    file = wheel_file(tmp_path / "w.toml", sets, sources=sources)
-    with pytest.raises(LeakError, match=rf"{leaking} would leak into test.*lineage"):
-        run_flywheel(load_flywheel(file), tmp_path / "out")
-    assert not list((tmp_path / "out" / "stages").glob("train-*"))
-
-
-def test_related_scenes_can_be_left_out_instead(sets: Path, tmp_path: Path) -> None:
-    sources = load_file(wheel_file(tmp_path / "w.toml", sets))["sources"]
-    sources["train"] = [*sources["train"], {"name": "store", "path": str(sets / "test")}]
-    file = wheel_file(tmp_path / "w.toml", sets, sources=sources, related="leave-out", arms=[])
-    results = run_flywheel(load_flywheel(file), tmp_path / "out")
-    assert results.sets["train"].scenes == 5
-    assert results.sets["test"].scenes == 10
-    assert "train: 10 of 15 scenes are left out" in results.notices[0]
-
-
-def test_a_planner_that_fails_at_nothing_is_a_typed_error(sets: Path, tmp_path: Path) -> None:
-    write_set(tmp_path / "easy", [straight_road_scenario()])
-    sources = load_file(wheel_file(tmp_path / "w.toml", sets))["sources"]
-    sources["mining"] = [{"name": "store", "path": str(tmp_path / "easy")}]
-    file = wheel_file(tmp_path / "w.toml", sets, sources=sources, metrics=["success"])
-    with pytest.raises(EmptyHardSet, match="failed at none of 1 cases"):
-        run_flywheel(load_flywheel(file), tmp_path / "out")
-
-
 def test_a_rule_about_scenes_that_are_not_there_is_not_met(turned: Path) -> None:
     run = read_run(next((turned / "stages").glob("drive-*")) / "run")
     rule = Rule(metric="success", margin=0.1, group="common")
@@ -298,39 +261,6 @@ def test_a_trainer_that_fails_in_mid_round_loses_nothing(
         kept = {e.stage.partition("-")[0] for e in events if e.state == "kept"}
         assert kept >= {"scenes", "train", "drive", "mined", "varied", "driven"}
         assert (out / "results.json").read_bytes() == (turned / "results.json").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"sources": {"train": [{"name": "towns"}]}}, "there is no set 'mining'"),
-        ({"seeds": []}, "seeds"),
-        ({"seeds": [1, 1]}, "one is named twice"),
-        ({"sedes": [1]}, "Did you mean 'seeds'"),
-        ({"arms": [{"name": "a", "trainer": search(), "data": {"minde": 1}}]}, "'minde'"),
-        ({"arms": [{"name": "a", "trainer": search(), "data": {"mined": -1}}]}, "mined"),
-        ({"arms": [{"name": "base", "trainer": search(), "data": {"mined": 1}}]}, "'base'"),
-        ({"arms": [{"name": "a", "trainer": search(), "data": {"mined": 1},
-                    "smaller": {"rate": 0.5}}]}, "smaller.rate"),
-        ({"arms": [{"name": "a", "trainer": search(), "data": {"mined": 1},
-                    "reference": "b"}]}, "reference = 'b'"),
-        ({"accept": []}, "no rule to accept a round by"),
-        ({"accept": [{"metric": "success"}]}, "no condition"),
-        ({"accept": [{"metric": "success", "margin": 0.1, "against": "x"}]}, "against"),
-        ({"scaling": {"multiples": [2, 4], "arm": "whole"}}, "multiples"),
-        ({"scaling": {"arm": "hole"}}, "Did you mean 'whole'"),
-        ({"pretrain": {"trainer": search(objective="speed")}}, "objective"),
-        ({"pretrain": {"trainer": "imitatoin"}}, "pretrain.trainer"),
-        ({"planner": "./nowhere.py:X"}, "no file"),
-    ],
-)  # fmt: skip
-def test_a_bad_file_is_refused_with_the_field(
-    sets: Path, tmp_path: Path, changes: dict[str, Any], words: str
-) -> None:
-    file = wheel_file(tmp_path / "w.toml", sets, **changes)
-    with pytest.raises((SuiteError, PluginError)) as raised:
-        run_flywheel(load_flywheel(file), tmp_path / "out")
-    assert words in str(raised.value)
 
 
 def test_scaling_families_and_both_simulators(sets: Path, tmp_path: Path) -> None:
