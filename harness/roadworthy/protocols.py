@@ -91,7 +91,8 @@ class Generator(Protocol):
     """Varies a scenario; the map stays as it is."""
 
     def generate(self, scenario: Scenario, n: int, rng: np.random.Generator) -> Iterator[Scenario]:
-        """Up to `n` variants."""
+        """Up to `n` variants, which depend on the arguments and the options alone: several of the
+        kind may work side by side, on other scenes each."""
 
 
 @runtime_checkable

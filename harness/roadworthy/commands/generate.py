@@ -31,7 +31,7 @@ __all__ = ["command"]
 @click.option("--reference", default="pdm-closed", show_default=True,
               help="A planner to try on each variant, for the record; empty for none.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
-              help="Processes that make variants; the bytes are the same.")  # fmt: skip
+              help="At most so many processes, one for 8 scenes.")  # fmt: skip
 @click.option("--explain", is_flag=True,
               help="Make nothing: say of each variant in the stores SUBJECT where it comes from "
               "and why it is hard.")  # fmt: skip
@@ -72,9 +72,11 @@ def command(
         raise click.UsageError("give --generator and --out, or --explain")
     given = parse_options(options)
     entry = registry().resolve("generators", name)
+    generator = FactorySpec("generators", entry.spec, given, "--generator")
+    generator.build()  # so that a wrong option is said before scenes are read
     made = generate_set(
         scenes_named(subjects, data),
-        FactorySpec("generators", entry.spec, given, "--generator").build,
+        generator.build,
         name,
         count,
         seed,

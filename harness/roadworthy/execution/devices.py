@@ -18,7 +18,13 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def share_of(devices: tuple[str, ...], number: int, workers: int) -> str | None:
-    """The GPUs of a worker as `CUDA_VISIBLE_DEVICES` has them; None leaves all to it."""
+    """The GPUs of a worker as `CUDA_VISIBLE_DEVICES` has them; None leaves all to it.
+
+    Args:
+        devices: those that there are.
+        number: of the worker, from 0.
+        workers: how many there will be.
+    """
     if len(devices) < 2 or workers < 2:
         return None
     each = max(1, len(devices) // workers)

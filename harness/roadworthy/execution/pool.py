@@ -6,8 +6,10 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
+from roadworthy.errors import RunError
 from roadworthy.execution import processes
 from roadworthy.execution.orphans import die_with_parent
 
@@ -30,13 +32,14 @@ def in_order(
 
     Args:
         make: makes what is worked with, such as a plugin, once in each process.
-        work: is given that and a thing. For several processes all three must be picklable, as
-            must the results.
+        work: is given that and a thing. For several processes all three must be picklable and of
+            a module, not of the script that is run; so must the results.
         things: what to work on; taken as they are needed.
         workers: processes; with 1 it is this one.
 
     Raises:
-        Exception: as `make` or `work` raises it.
+        RunError: a process died.
+        Exception: as `make` or `work` raises it. What the processes have begun is finished first.
     """
     if workers < 2:
         made = make()
@@ -55,6 +58,11 @@ def in_order(
                 done = waiting.popleft().result()
                 waiting += submit(1)
                 yield done
+        except BrokenProcessPool as error:
+            raise RunError(
+                "a process that helps here died",
+                hint="Mostly from lack of memory: give fewer workers (--workers).",
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

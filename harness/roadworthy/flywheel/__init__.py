@@ -58,7 +58,8 @@ def run_flywheel(
         data: where relative source paths are looked up first.
         workers: processes that make scenes and variants, and to which bases, arms and evaluations
             are given; 0 means one per core. No more are started than have work at once; where that
-            is one, it is this process.
+            is one, it is this process. Beside them each may have up to twice its share to make
+            variants.
         progress: told of each stage.
 
     Raises:

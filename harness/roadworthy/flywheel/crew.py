@@ -136,8 +136,9 @@ class _Worker:
                 return None
         self.process.join(5.0)
         assert self.unit is not None
+        what = f"{self.unit.label}, evaluation" if self.unit.evaluation else self.unit.label
         return RunError(
-            f"seed {self.unit.seed}, {self.unit.label}: the worker process died "
+            f"seed {self.unit.seed}, {what}: the worker process died "
             f"({processes.how_it_died(self.process)})",
             hint="SIGKILL comes mostly from lack of memory: give fewer workers (--workers). "
             "SIGSEGV or SIGABRT come from native code. " + KEPT,

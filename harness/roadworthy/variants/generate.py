@@ -169,8 +169,9 @@ def generate_set(
         reaction_s: of the certificates.
         against: sets by name that will be evaluated on: no parent may be related to them.
         reference: a planner that is tried on each variant, for the record.
-        workers: processes that make variants, each with a generator of its own, so that `build`
-            must be picklable if there are several; their number changes no byte.
+        workers: at most so many processes make variants, one for eight parents, each with a
+            generator of its own: see `execution.pool.in_order` for what `build` must be then. Their
+            number changes no byte.
 
     Raises:
         DataError: `out` is taken, there is nothing to vary, or nothing was admitted.
@@ -195,8 +196,9 @@ def generate_set(
             continue
         made += varied.made
         refused.update(varied.refused)
-        solvable += (v for v in varied.admitted if v[1].solvable)
-        others += (v for v in varied.admitted if not v[1].solvable)
+        for scene, certificate in varied.admitted:
+            scene = replace(scene, map=parent.map)  # of another process it is a copy
+            (solvable if certificate.solvable else others).append((scene, certificate))
         if not any(certificate.solvable for _, certificate in varied.admitted):
             barren.append(parent_name)
     labels = Counter(certificate.label for _, certificate in solvable + others)
