@@ -302,6 +302,9 @@ def test_scaling_families_and_both_simulators(sets: Path, tmp_path: Path) -> Non
     page = write_flywheel_report(tmp_path / "out").read_text()
     for words in ("Rare families held out", "How much data is that worth?", "open loop"):
         assert words in page
+    pair = (tmp_path / "out/before-after/report.html").read_text()
+    assert "whole against base" in pair
+    assert "held-out against base" not in pair
 
 
 def test_hindsight_says_whether_the_planner_could_have_known_better(

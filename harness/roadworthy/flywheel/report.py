@@ -27,7 +27,7 @@ BEFORE_AFTER = "before-after"
 
 
 def write_flywheel_report(folder: Path) -> Path:
-    """Write `report.html`, and for the last arm `before-after/report.html`.
+    """Write `report.html`, and for the last arm that saw every family `before-after/report.html`.
 
     Args:
         folder: of a finished flywheel.
@@ -40,12 +40,13 @@ def write_flywheel_report(folder: Path) -> Path:
     """
     results = read_results(folder)
     manifest = _manifest(folder)
-    arms = [arm for arm in results.arms if not arm.startswith(BASE)]
-    detail = ""
-    if arms:
-        before_after(folder, results, arms[-1], results.seeds[0], folder / BEFORE_AFTER)
-        detail = f"{BEFORE_AFTER}/report.html"
-    page = _page(results, manifest, folder, detail, arms[-1] if arms else "")
+    arms = manifest["flywheel"]["arms"]
+    seeing = [arm for arm in arms if not arm.get("without")] or arms
+    last, detail = "", ""
+    if seeing:
+        last, detail = seeing[-1]["name"], f"{BEFORE_AFTER}/report.html"
+        before_after(folder, results, last, results.seeds[0], folder / BEFORE_AFTER)
+    page = _page(results, manifest, folder, detail, last)
     write_file(folder / "report.html", page.encode(errors="replace"))
     write_file(folder / "summary.md", _markdown(results).encode())
     return folder / "report.html"
