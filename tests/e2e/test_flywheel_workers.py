@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import signal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from flywheel_sets import search, wheel_file
+from flywheel_sets import load_file, search, wheel_file, write_set
 from roadworthy.errors import PluginError, RunError
 from roadworthy.flywheel import Flywheel, StageEvent, load_flywheel, run_flywheel
 from roadworthy.flywheel.units import Unit, most_at_once, next_unit, units_of
+from roadworthy_sources.towns import Towns
 
 
 def two_arms(file: Path, sets: Path, **of_second: Any) -> Flywheel:
@@ -45,6 +48,26 @@ def test_workers_that_fail_or_die_keep_what_is_finished_and_two_make_the_bytes_o
     assert "mined" in kept
     run_flywheel(mended, tmp_path / "one")
     assert (out / "results.json").read_bytes() == (tmp_path / "one/results.json").read_bytes()
+
+
+def test_workers_that_have_variants_made_by_others_make_the_bytes_of_one(
+    sets: Path, tmp_path: Path
+) -> None:
+    towns = Towns(split="mining", distribution="rare", count=36, towns=4)
+    write_set(tmp_path / "mining", towns.scenarios())
+    sources = load_file(wheel_file(tmp_path / "w.toml", sets))["sources"]
+    sources["mining"] = [{"name": "store", "path": str(tmp_path / "mining")}]
+    arm = {"name": "varied", "trainer": search(), "data": ["variants"], "gated": False}
+    quick = {"pretrain": {"trainer": search(step=0.0)}, "metrics": ["success"]}
+    file = wheel_file(tmp_path / "w.toml", sets, sources=sources, arms=[arm], **quick)
+    for workers in (2, 1):
+        run_flywheel(load_flywheel(file), tmp_path / f"{workers}", workers=workers)
+        left = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+        assert not [command for command in left if "spawn_main" in command]
+    one, two = tmp_path / "1", tmp_path / "2"
+    assert (one / "results.json").read_bytes() == (two / "results.json").read_bytes()
+    (made,) = one.glob("stages/varied-*/scenes/generation.json")
+    assert json.loads(made.read_bytes())["parents"] >= 16  # enough for two processes
 
 
 def test_ctrl_c_ends_the_workers_and_no_stage_is_made_twice(sets: Path, tmp_path: Path) -> None:
