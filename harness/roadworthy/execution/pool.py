@@ -17,6 +17,7 @@ __all__ = ["in_order"]
 
 T = TypeVar("T")
 Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 _made: list[Any] = []
 """In a worker: what it works with, once that is made."""
@@ -24,10 +25,10 @@ _made: list[Any] = []
 
 def in_order(
     make: Callable[[], Made],
-    work: Callable[[Made, T], Any],
+    work: Callable[[Made, T], Result],
     things: Iterable[T],
     workers: int,
-) -> Iterator[Any]:
+) -> Iterator[Result]:
     """What `work` makes of each thing, in the order of the things, whoever was first.
 
     Args:
@@ -48,7 +49,7 @@ def in_order(
     left = iter(things)
     with ProcessPoolExecutor(workers, processes.CONTEXT, die_with_parent) as pool:
 
-        def submit(count: int) -> list[Future[Any]]:
+        def submit(count: int) -> list[Future[Result]]:
             with processes.beginning():  # the pool begins its workers as it is given work
                 return [pool.submit(_do, make, work, t) for t in itertools.islice(left, count)]
 
@@ -67,7 +68,7 @@ def in_order(
             pool.shutdown(cancel_futures=True)
 
 
-def _do(make: Callable[[], Any], work: Callable[[Any, Any], Any], thing: Any) -> Any:
+def _do(make: Callable[[], Made], work: Callable[[Made, T], Result], thing: T) -> Result:
     if not _made:
         _made.append(make())
     return work(_made[0], thing)

@@ -45,6 +45,14 @@ class Sets:
         """Names of the sets that nothing may be trained on."""
         return [name for name in self.stages if name not in ("train", "mining")]
 
+    def narrowed(self, stages: Mapping[str, Stage], origins: Mapping[str, list[Origin]]) -> Sets:
+        """The same sets as other stages; scenes of those that stay are not read again."""
+        sets = Sets(stages, origins)
+        sets._scenes = {
+            one.path: self.read(one) for one in stages.values() if one.path in self._scenes
+        }
+        return sets
+
     def origins(self, name: str) -> list[Origin]:
         """Where the scenes of a named set come from."""
         if name not in self._origins:
@@ -116,6 +124,7 @@ def _leave_out_related(sets: Sets, stages: Stages) -> tuple[Sets, list[str]]:
     last = ("validation", "mining", "train")
     order = [name for name in sets.stages if name not in last] + list(last)
     kept = dict(sets.stages)
+    origins: dict[str, list[Origin]] = {}
     notices: list[str] = []
     taken: set[str] = set()
     before: list[str] = []
@@ -139,9 +148,10 @@ def _leave_out_related(sets: Sets, stages: Stages) -> tuple[Sets, list[str]]:
                 functools.partial(_write_some, [scenes[i] for i in good], name),
                 name,
             )
-        taken.update(*(all_of[i].keys for i in good))
+        origins[name] = [all_of[i] for i in good]
+        taken.update(*(origin.keys for origin in origins[name]))
         before.append(kept[name].digest)
-    return Sets(kept), notices
+    return sets.narrowed(kept, origins), notices
 
 
 def _write_some(scenes: Sequence[Scenario], split: str, out: Path) -> list[Path]:

@@ -197,7 +197,8 @@ def generate_set(
         made += varied.made
         refused.update(varied.refused)
         for scene, certificate in varied.admitted:
-            scene = replace(scene, map=parent.map)  # of another process it is a copy
+            if scene.map is not parent.map:  # it was made in another process, and is a copy
+                scene = replace(scene, map=parent.map)
             (solvable if certificate.solvable else others).append((scene, certificate))
         if not any(certificate.solvable for _, certificate in varied.admitted):
             barren.append(parent_name)
