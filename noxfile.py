@@ -80,7 +80,7 @@ def opendrive_check(session: nox.Session) -> None:
     session.run("python", "-m", "venv", str(folder), silent=True)
     session.run(str(folder / "bin" / "pip"), "install", "-q", CHECKER, external=True)
     session.run(
-        "pytest", "-p", "no:xdist", "tests/unit/test_towns.py", "-k", "opendrive",
+        "pytest", "-p", "no:xdist", "tests/unit/test_town_opendrive.py",
         env={"QC_OPENDRIVE": str((folder / "bin" / "qc_opendrive").resolve())},
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ from roadworthy_generators.behaviour.attacks import KINDS as ATTACKS
 from roadworthy_generators.behaviour.attacks import LIGHT, PAST, Stage, occasions
 from roadworthy_generators.behaviour.attacks.survival import survivable
 from roadworthy_generators.behaviour.diffusion import LEVELS, alpha_bar, ddim_levels, ddim_step
-from roadworthy_generators.behaviour.examples import examples_of, future_of, pack
+from roadworthy_generators.behaviour.examples import examples_of, future_of
 from roadworthy_generators.behaviour.guidance import (
     CollisionCourse,
     Futures,
@@ -44,12 +44,12 @@ from roadworthy_generators.behaviour.kinematics import (
     limits_of,
     rollout,
 )
-from roadworthy_generators.behaviour.network import Denoiser, Scenes, Shape
+from roadworthy_generators.behaviour.network import Scenes
 from roadworthy_generators.behaviour.replanning import EVERY, ROUNDS
 from roadworthy_generators.behaviour.sampling import GIVEN, rolled, sample
 from roadworthy_generators.behaviour.scene import bodies_of, tokens_of
-from roadworthy_generators.behaviour.training import Behaviours, BehaviourTrainer, scenes_in, train
-from roadworthy_generators.behaviour.weights import DEFAULT, Card, load_model, save_model
+from roadworthy_generators.behaviour.training import scenes_in
+from roadworthy_generators.behaviour.weights import load_model
 from roadworthy_simulators.world import World
 from roadworthy_sources.towns import Towns
 
@@ -349,82 +349,6 @@ def test_scenes_that_cannot_be_varied_are_refused_with_the_reason() -> None:
 def test_options_out_of_range_are_refused(options: dict[str, object], words: str) -> None:
     with pytest.raises(SuiteError, match=words):
         Behaviour(**options)  # type: ignore[arg-type]
-
-
-def test_models_that_are_not_ours_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "m.safetensors"
-    with pytest.raises(DataError, match="cannot be read"):
-        load_model(path)
-    small = Shape(width=16, layers=1, heads=2, edge=4)
-    save_model(path, Denoiser(small), Card(shape={}))
-    card = json.loads(path.with_suffix(".json").read_text())
-    assert load_model(path).card.shape["width"] == 16
-
-    def with_card(**changes: object) -> None:
-        path.with_suffix(".json").write_text(json.dumps(card | changes))
-
-    for changes, words in (
-        ({"format": 99}, "format 99"), ({"shape": card["shape"] | {"width": 32}}, "do not fit"),
-        ({"shape": {"depth": 1}}, "do not fit"),
-        ({"shape": card["shape"] | {"heads": 3}}, "no network"),
-        ({"sha256": "0" * 64}, "other hash"), ({"surprises": {}}, "surprises"),
-    ):  # fmt: skip
-        with_card(**changes)
-        with pytest.raises(DataError, match=words):
-            load_model(path)
-    with_card()
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 0xFF
-    path.write_bytes(bytes(data))
-    with pytest.raises(DataError, match="other hash"):
-        load_model(path)
-
-
-def test_the_bundled_model_is_small_and_says_where_it_comes_from() -> None:
-    card = load_model().card
-    assert DEFAULT.stat().st_size < 4 * 2**20
-    assert set(card.data["sources"]) == {"towns"}
-    assert card.command.startswith("roadworthy")
-    assert card.figures["min_ade6_m"] < card.figures["min_ade6_idm_m"]
-    assert card.training["seed"] >= 0
-    assert set(card.surprise) >= {"vehicle", "pedestrian"}
-
-
-def test_a_tiny_model_learns_and_does_so_the_same_way_twice(tmp_path: Path) -> None:
-    shape = Shape(width=32, layers=1, heads=2, edge=8)
-    scenes = parents()[:2]
-    paths = [
-        train(scenes, tmp_path / name, 7, shape=shape, steps=40, batch=4, moments=4)
-        for name in ("a", "b")
-    ]
-    assert paths[0].read_bytes() == paths[1].read_bytes()
-    made = pack(scenes, 4, 7)
-    batch = {name: torch.from_numpy(value) for name, value in vars(made).items()}
-    level = torch.full(batch["there"].shape, 500)
-    noise = torch.randn(batch["actions"].shape, generator=torch.Generator().manual_seed(2))
-    torch.manual_seed(0)
-    module = Behaviours(shape, 1)
-    with torch.no_grad():
-        before = float(module.loss(batch, level, noise))
-        module.network = load_model(paths[0]).network
-        after = float(module.loss(batch, level, noise))
-    assert after < 0.75 * before
-
-
-def test_an_interrupted_training_goes_on_where_it_was(tmp_path: Path) -> None:
-    scenes = parents()[:2]
-    small = {"steps": 20, "batch": 4, "moments": 1}
-    BehaviourTrainer(**small, stop=8).train(None, scenes, tmp_path / "a", 7)
-    last = tmp_path / "a" / "last.ckpt"
-    path = BehaviourTrainer(**small).train(last, scenes, tmp_path / "b", 7)
-    steps = [
-        torch.load(tmp_path / name / "last.ckpt", weights_only=True)["global_step"]
-        for name in ("a", "b")
-    ]
-    assert steps == [8, 20]
-    assert path.read_bytes() != (tmp_path / "a" / path.name).read_bytes()
-    with pytest.raises(DataError, match="no such checkpoint"):
-        BehaviourTrainer(**small).train(tmp_path / "none.ckpt", scenes, tmp_path / "c", 7)
 
 
 def test_traffic_of_the_model_is_the_same_twice_and_leaves_alone_who_may_not_react() -> None:
