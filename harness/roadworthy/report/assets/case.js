@@ -100,7 +100,9 @@ rw.case = (() => {
   }
 
   function start() {
+    // A dialog tells that it closed a moment after it did: another case may be open by then.
     $("case").addEventListener("close", () => {
+      if ($("case").open) return;
       rw.player.close();
       if (location.hash.startsWith("#case=")) history.replaceState(null, "", "#");
     });
