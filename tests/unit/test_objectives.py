@@ -68,7 +68,7 @@ def test_divergence_and_entropy_and_their_gradients(logits):
 
 
 def test_imitation_keeps_only_what_is_kept(logits):
-    y = objectives.soft_labels(torch.rand(3, ACTIONS, dtype=torch.float64), 0.5)
+    y = torch.rand(3, ACTIONS, dtype=torch.float64).softmax(-1)
     keep = torch.tensor([True, False, True])
     found = _gradient(objectives.imitation(logits, y, keep), logits)
     wanted = (logits.softmax(-1).detach() - y) / 2.0

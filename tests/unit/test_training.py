@@ -10,9 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from roadworthy.admission import admit
 from roadworthy.cli import main
+from roadworthy.driven import scene_of_rollout
 from roadworthy.errors import DataError, RunError
+from roadworthy.host import PlannerHost
 from roadworthy.plugins import registry
+from roadworthy.rollout import Case
 from roadworthy.scenario_store import StoreWriter
 from roadworthy.splits import LeakError, require_disjoint
 from roadworthy.testing import brief_of, observe
@@ -34,7 +38,6 @@ from roadworthy_trainers.imitation import Imitation
 from roadworthy_trainers.plugin import roadworthy_trainers
 from roadworthy_trainers.policy_gradient import PolicyGradient
 from roadworthy_trainers.reward import Reward, reward_of, taught
-from roadworthy_trainers.rollouts import roll_out
 from roadworthy_trainers.scores import COLLISION_STEP, NEVER, SCORES, ScoreCache
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -63,7 +66,7 @@ def _train(name, cache, **options):
 
 def test_seeds_share_their_vocabulary_whatever_the_order_of_scenes(base, logs):
     other = starting_point(None, logs[::-1], 7)
-    assert other.proposals_hash == Anchor(base).proposals_hash
+    assert other.vocabulary.hash == Anchor(base).vocabulary.hash
 
 
 def test_imitation_comes_nearer_to_the_log(base):
@@ -177,8 +180,9 @@ def test_the_reward_is_epdms_but_for_stalls_and_late_collisions():
 
 
 def test_rollouts_are_scenarios_that_nobody_imitates(base, logs, tmp_path):
-    found = roll_out(partial(Anchor, base), logs[:3], ClosedLoop(traffic="idm"), 0)
-    assert len(found) == 3
+    cases = [Case(log, 0, 0) for log in logs[:3]]
+    rollouts = ClosedLoop(traffic="idm").run(cases, PlannerHost(partial(Anchor, base)))
+    found = [admit(scene_of_rollout(rollouts, row)) for row in range(3)]
     for log, driven in zip(logs, found, strict=False):
         assert driven.lineage.parent == log.hash
         assert driven.steps == log.steps

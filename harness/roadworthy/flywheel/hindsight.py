@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
+from roadworthy.driven import scene_of_replay
 from roadworthy.failures import Reason, find_failures
 from roadworthy.flywheel.evaluating import RUN
 from roadworthy.flywheel.named import CACHE, Named
-from roadworthy.flywheel.scenes import DRIVEN
 from roadworthy.flywheel.stages import Stage, Stages
 from roadworthy.flywheel.training import Trained
 from roadworthy.plugins import registry
-from roadworthy.replay import Replay, load_replay, replay_path
-from roadworthy.scenario import Lineage, Scenario, Signals, Tracks
-from roadworthy.splits import root_of
+from roadworthy.replay import load_replay, replay_path
+from roadworthy.scenario import Scenario
 from roadworthy.store import read_run, write_file
 
-__all__ = ["Hindsight", "Lookback", "drive_of_replay", "look_back", "read_lookbacks"]
+__all__ = ["Hindsight", "Lookback", "look_back", "read_lookbacks"]
 
 FILE = "hindsight.json"
 
@@ -80,7 +77,7 @@ def look_back(
                 continue
             if case.scenario_hash in by_hash and kept.is_file():
                 replay = load_replay(run.path, case.planner, case.key)
-                drives.append((drive_of_replay(by_hash[case.scenario_hash], replay), first.step))
+                drives.append((scene_of_replay(by_hash[case.scenario_hash], replay), first.step))
                 failures.append(Lookback(key=case.key, scenario=case.scenario,
                                          reason=first.reason.value, step=first.step,
                                          hindsight=None))  # fmt: skip
@@ -111,29 +108,3 @@ def read_lookbacks(stage: Path) -> Sequence[Lookback]:
         return msgspec.json.decode((stage / FILE).read_bytes(), type=list[Lookback])
     except (OSError, msgspec.MsgspecError):
         return []
-
-
-def drive_of_replay(scene: Scenario, replay: Replay) -> Scenario:
-    """What happened in a drive as a scene whose log it is; its history is the driven scene's.
-
-    Args:
-        scene: what was driven.
-        replay: T + 1 states from the present on.
-    """
-    past, agents = slice(0, scene.start), len(scene.agents)
-    state = np.concatenate([scene.agents.state[:, past], replay.agents[:agents]], axis=1)
-    valid = np.concatenate([scene.agents.valid[:, past], replay.agents_valid[:agents]], axis=1)
-    signals = np.concatenate([scene.signals.state[:, past], replay.signals], axis=1)
-    return replace(
-        scene,
-        id=f"{scene.id}~driven",
-        ego=np.concatenate([scene.ego[past], replay.ego]),
-        agents=Tracks(
-            scene.agents.id, scene.agents.kind, scene.agents.size, state, valid,
-            scene.agents.reactive,
-        ),
-        signals=Signals(scene.signals.lane, signals),
-        tags=(*scene.tags, DRIVEN),
-        lineage=Lineage(scene.hash, DRIVEN, 0, {"root": root_of(scene)}),
-        repairs=(),
-    )  # fmt: skip

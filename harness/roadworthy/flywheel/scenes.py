@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from roadworthy.admission import admit
 from roadworthy.comparison.casetable import GROUP_TAG
+from roadworthy.driven import DRIVEN, scene_of_rollout
 from roadworthy.errors import DataError, ScenarioError
 from roadworthy.host import PlannerHost
 from roadworthy.plugins import FactorySpec
 from roadworthy.recognition import read_numbered
-from roadworthy.rollout import Case, RolloutBatch
-from roadworthy.scenario import HISTORY, Lineage, Scenario, Signals, Tracks
+from roadworthy.rollout import Case
+from roadworthy.scenario import Scenario
 from roadworthy.scenario_store import ScenarioStore, StoreWriter
 from roadworthy.seeding import derive_seed
-from roadworthy.splits import root_of
 from roadworthy.store import write_file
 
 __all__ = [
-    "DRIVEN",
     "cases_of",
     "cut_parts",
     "drive_scenes",
     "mix",
     "read_store",
     "refused_of",
-    "rollout_scenario",
     "store_sources",
     "write_store",
 ]
@@ -40,9 +36,6 @@ __all__ = [
 SCENES = "scenes"
 """Folder of a stage in which its store lies."""
 REFUSED = "refused.json"
-DRIVEN = "rollout"
-"""Tag of a scene that a planner drove, and the generator that its lineage names: its ego is no
-example to imitate."""
 _SHORTEST = 10
 _BATCH = 64
 
@@ -194,7 +187,7 @@ def drive_scenes(
                     left_out.append(f"{name}: {error.type if error else 'too short'}")
                     continue
                 try:
-                    scene = admit(rollout_scenario(rollouts, row))
+                    scene = admit(scene_of_rollout(rollouts, row))
                 except ScenarioError as refusal:
                     left_out.append(f"{name}: {refusal.message}")
                     continue
@@ -207,35 +200,3 @@ def drive_scenes(
     files = write_store(stage, driven(), DRIVEN)
     write_file(stage / "left_out.json", msgspec.json.encode(left_out))
     return [*files, stage / "left_out.json"]
-
-
-def rollout_scenario(rollouts: RolloutBatch, row: int) -> Scenario:
-    """A drive as a scene of its own: its log is what ego and agents did in the simulator.
-
-    Its lineage names the scene that was driven; map, route and tags are that scene's, and the tag
-    `rollout` is added.
-    """
-    case = rollouts.cases[row]
-    old = case.scenario
-    steps = HISTORY + int(rollouts.length[row])
-    agents, signals = len(old.agents), len(old.signals.lane)
-    return replace(
-        old,
-        id=f"{old.id}~driven",
-        ego=np.ascontiguousarray(rollouts.ego[row, :steps]),
-        agents=Tracks(
-            id=old.agents.id,
-            kind=old.agents.kind,
-            size=old.agents.size,
-            state=np.ascontiguousarray(rollouts.agents[row, :agents, :steps]),
-            valid=np.ascontiguousarray(rollouts.agents_valid[row, :agents, :steps]),
-            reactive=old.agents.reactive,
-        ),
-        signals=Signals(
-            old.signals.lane, np.ascontiguousarray(rollouts.signals[row, :signals, :steps])
-        ),
-        start=HISTORY - 1,
-        tags=(*old.tags, DRIVEN),
-        lineage=Lineage(old.hash, DRIVEN, case.seed, {"root": root_of(old)}),
-        repairs=(),
-    )

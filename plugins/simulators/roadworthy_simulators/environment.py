@@ -11,7 +11,7 @@ Needs `gymnasium` (`pip install "roadworthy[gym]"`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import gymnasium
 import numpy as np
@@ -51,10 +51,10 @@ class DrivingEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     from 3 m right to 3 m left.
 
     Observation, float32 [FEATURES], lengths in units of 30 m and speeds of 10 m/s, cut to ±5: the
-    ego's speed, acceleration, yaw rate, offset and heading from the route, and time left; points
-    of the route ahead as x, y and speed limit (0 where unknown); the distance to the next red
-    light (1 where none); and of each of the nearest agents whether there is one, x, y, cosine and
-    sine of its yaw, its velocity, and its half size. Frames are the ego's.
+    ego's speed, the acceleration last asked for, yaw rate, offset and heading from the route, and
+    time left; points of the route ahead as x, y and speed limit (0 where unknown); the distance to
+    the next red light (1 where none); and of each of the nearest agents whether there is one, x, y,
+    cosine and sine of its yaw, its velocity, and its half size. Frames are the ego's.
 
     Reward per step: metres along the route over 10, minus 5 where the episode ends by an at-fault
     collision or by leaving the drivable area, minus 0.02 times the squared change of acceleration
@@ -63,7 +63,10 @@ class DrivingEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     Args:
         scenarios: what to drive; `reset` draws one, or takes `options={"scenario": index}`.
         replan_hz: actions per second; must divide 10.
-        traffic: `idm` lets others react, `replay` does not.
+        traffic: `idm` and `behaviour` let others react, `replay` does not.
+
+    Raises:
+        ValueError: one of these does not fit.
 
     Attributes:
         scenario: the one that is driven.
@@ -77,6 +80,8 @@ class DrivingEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         every = RATE_HZ / replan_hz if replan_hz > 0 else 0.0
         if every < 1.0 or abs(every - round(every)) > 1e-9:
             raise ValueError(f"replan_hz = {replan_hz!r}: does not divide {RATE_HZ}")
+        if traffic not in get_args(Traffic):
+            raise ValueError(f"traffic = {traffic!r}: one of {', '.join(get_args(Traffic))}")
         if not scenarios:
             raise ValueError("there is no scenario to drive")
         self._scenarios = tuple(scenarios)
@@ -86,6 +91,7 @@ class DrivingEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.observation_space = spaces.Box(-5.0, 5.0, (FEATURES,), np.float32)
         self.scenario = self._scenarios[0]
         self._world: World | None = None
+        self._ended = True
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -112,6 +118,7 @@ class DrivingEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._lights = self._light_arcs()
         self._acceleration = 0.0
         self._arc = self._where()[0]
+        self._ended = False
         return self._observe(), self._info(0.0, False, False)
 
     def step(
@@ -123,7 +130,7 @@ class DrivingEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
             RuntimeError: the episode has not begun, or has ended.
         """
         world = self._world
-        if world is None or world.step >= world.length[0]:
+        if world is None or self._ended:
             raise RuntimeError("reset() the environment first")
         wanted = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
         acceleration = float(wanted[0] * (_LIVELIEST if wanted[0] > 0.0 else _HARDEST))
@@ -137,17 +144,18 @@ class DrivingEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         jump, self._acceleration = acceleration - self._acceleration, acceleration
         reward = gained / 10.0 - 0.02 * (jump / 5.0) ** 2 - 5.0 * (hit or off)
         truncated = world.step >= int(world.length[0])
+        self._ended = hit or off or truncated
         return self._observe(), reward, hit or off, truncated, self._info(gained, hit, off)
 
-    def save(self) -> tuple[Snapshot, float, float]:
+    def save(self) -> tuple[Snapshot, float, float, bool]:
         """Everything that can still change; `restore` goes back to it."""
         assert self._world is not None, "reset() the environment first"
-        return self._world.save(), self._arc, self._acceleration
+        return self._world.save(), self._arc, self._acceleration, self._ended
 
-    def restore(self, saved: tuple[Snapshot, float, float]) -> NDArray[np.float32]:
+    def restore(self, saved: tuple[Snapshot, float, float, bool]) -> NDArray[np.float32]:
         """Go back to a moment of this episode; what is seen there."""
         assert self._world is not None, "reset() the environment first"
-        snapshot, self._arc, self._acceleration = saved
+        snapshot, self._arc, self._acceleration, self._ended = saved
         self._world.restore(snapshot)
         return self._observe()
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from .errors import TrainingError
 from .fit import Loss, Schedule, fit, outputs, write_curve
-from .frames import Frames, collect, grouped
+from .frames import Frames, Look, collect, grouped
 from .reward import Reward, reward_of
 from .scores import ScoreCache
 
@@ -78,6 +78,11 @@ class OfflineTrainer:
     name: ClassVar[str] = ""
     needs_scores: ClassVar[bool] = True
     needs_base: ClassVar[bool] = True
+    withholds: ClassVar[bool] = True
+    """Whether layers that act in training alone, such as the planner's state dropout, do so. They
+    must not where a loss compares the policy with a copy of itself."""
+    kind: ClassVar[type[Anchor]] = Anchor
+    """The planner that it makes of a checkpoint, or of nothing."""
 
     def train(self, planner: Any, cases: Cases, out: Path, seed: int) -> Path:
         """Train, and write a checkpoint.
@@ -112,9 +117,10 @@ class OfflineTrainer:
                 f"{self.name} improves a planner, and none was given",
                 hint="Train one by imitation first, and name it with --checkpoint.",
             )
-        trained = starting_point(planner, [s for m in sets.values() for s in m], seed)
+        everything = [s for members in sets.values() for s in members]
+        trained = starting_point(planner, everything, seed, self.kind)
         cache = ScoreCache(Path(self.cache) if self.cache else None) if self.needs_scores else None
-        frames = collect(trained, sets, self.every, cache)
+        frames = collect(trained, sets, self.every, cache, self.look(seed))
         rewards, driven = (None, None) if cache is None else rewards_of(frames, reward)
         arrays = self.arrays(trained.network, frames, rewards, driven)
         weight = weights(frames, self.shares)
@@ -127,7 +133,8 @@ class OfflineTrainer:
             raise RunError(f"{out}: cannot be made: {error.strerror}") from error
         loss = self.loss(trained.network, seed)
         module = self.module(trained.network)
-        curve = fit(module, loss, arrays, weight, schedule, out if self.logs else None)
+        logs = out if self.logs else None
+        curve = fit(module, loss, arrays, weight, schedule, logs, withholds=self.withholds)
         if (mix := self.mix()) is not None:
             trained.mix = dict(mix)
         write_curve(out / CURVE, {self.name: curve})
@@ -145,13 +152,7 @@ class OfflineTrainer:
             "data_hash": content_hash(sorted(s.hash for m in sets.values() for s in m)),
             "versions": {p: metadata.version(p) for p in ("roadworthy", "torch", "numpy")},
         }
-        save = getattr(trained, "save", None)
-        if save is None:
-            raise TrainingError(
-                f"{type(trained).__name__} has no save(folder, provenance)",
-                hint="`roadworthy_trainers.modules.save_module` writes any network.",
-            )
-        save(out, provenance)
+        trained.save(out, provenance)
         if self.needs_scores:
             before.save(out / PRETRAINED, dict(getattr(before, "provenance", {})))
         return out
@@ -166,6 +167,10 @@ class OfflineTrainer:
         """What `loss` reads of each moment; `inputs` are the network's."""
         raise NotImplementedError
 
+    def look(self, seed: int) -> Look | None:
+        """What shows a planner the scenes; None for one that needs no cameras."""
+        return None
+
     def module(self, network: nn.Module) -> nn.Module:
         """What is fitted: the network, or it and others (critics) that are not kept."""
         return network
@@ -179,8 +184,10 @@ class OfflineTrainer:
         raise NotImplementedError
 
 
-def starting_point(planner: Any, scenarios: list[Scenario], seed: int) -> Any:
-    """The planner to train, in a copy of its own."""
+def starting_point(
+    planner: Any, scenarios: list[Scenario], seed: int, kind: type[Anchor] = Anchor
+) -> Any:
+    """The planner to train, in a copy of its own; of that kind where it is none yet."""
     if planner is None:
         try:
             # The same for all seeds and orders of the scenes, so that they share their scores.
@@ -188,14 +195,15 @@ def starting_point(planner: Any, scenarios: list[Scenario], seed: int) -> Any:
             vocabulary = learn_vocabulary(ordered, derive_seed(0, "vocabulary"))
         except ValueError as error:
             raise TrainingError(str(error), hint="Give more, or longer, scenarios.") from error
-        return Anchor.untrained(vocabulary, derive_seed(seed, "weights"))
+        return kind.untrained(vocabulary, derive_seed(seed, "weights"))
     if isinstance(planner, (str, Path)):
-        return Anchor(checkpoint=Path(planner))
-    for name in ("propose", "network", "proposals_hash", "reset_batch"):
+        return kind(checkpoint=Path(planner))
+    for name in ("propose", "network", "reset_batch", "save"):
         if not hasattr(planner, name):
             raise TrainingError(
                 f"{type(planner).__name__} has no {name!r}: it cannot be trained",
-                hint="See docs/post-training.md: a planner proposes plans, a network scores them.",
+                hint="See docs/post-training.md: a planner proposes plans, a network scores them, "
+                "and `roadworthy_trainers.modules.save_module` writes any network.",
             )
     return copy.deepcopy(planner)
 
@@ -255,8 +263,14 @@ def weights(frames: Frames, shares: Mapping[str, float]) -> NDArray[np.float64]:
         if not (np.isfinite(share) and share >= 0.0):
             raise TrainingError(f"shares.{name} = {share!r}", hint="Shares are 0 or more.")
     count = np.bincount(frames.group, minlength=len(frames.groups)).astype(float)
+    left = [name for name in frames.groups if name not in shares]
+    if left and shares and sum(shares.values()) >= 1.0:
+        raise TrainingError(
+            f"shares = {dict(shares)}: nothing is left for the set {left[0]!r}",
+            hint="Give it a share, which may be 0, or the others less than 1 together.",
+        )
     unnamed = sum(c for c, name in zip(count, frames.groups, strict=True) if name not in shares)
-    rest = max(0.0, 1.0 - sum(shares.values())) if unnamed else 0.0
+    rest = 1.0 - sum(shares.values())
     each = np.array(
         [
             shares[name] / max(n, 1.0) if name in shares else (rest if shares else 1.0) / unnamed

@@ -160,6 +160,8 @@ def fit(
     weight: NDArray[np.float64],
     schedule: Schedule,
     logs: Path | None = None,
+    *,
+    withholds: bool = True,
 ) -> list[dict[str, float]]:
     """Train a network in place.
 
@@ -170,13 +172,14 @@ def fit(
         weight: [N], how often each is drawn.
         schedule: how long and how fast.
         logs: folder for TensorBoard's files; None: none are written.
+        withholds: whether layers that act in training alone, such as dropout, act here.
 
     Returns:
         The training curve: per twentieth of the steps, their last step and the mean of the loss
         and its parts.
 
     Raises:
-        TrainingError: a loss is not finite; the network keeps its last finite weights.
+        TrainingError: a loss is not finite; the network has the weights that it came with.
     """
     module = _Module(network, loss, schedule)
     data = DataLoader(_Batches(batches(arrays, weight, schedule)), batch_size=None)
@@ -196,7 +199,7 @@ def fit(
             accelerator="auto",
             devices=1,
         )
-        network.train()
+        network.train(withholds)
         trainer.fit(module, data)
     network.eval().cpu()
     curve = _curve(module.curve)

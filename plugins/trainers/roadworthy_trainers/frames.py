@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from roadworthy.driven import DRIVEN
 from roadworthy.observation import Brief, ObservationBatch
 from roadworthy.rollout import Case
 from roadworthy.scenario import Scenario
 from roadworthy.testing import brief_of, observe
 
 from .errors import TrainingError
-from .rollouts import ROLLOUT
 from .scores import ScoreCache, score_moment
 
 __all__ = ["Frames", "ProposalPlanner", "Proposed", "collect", "grouped", "scores_at"]
@@ -47,16 +47,18 @@ class ProposalPlanner(Protocol):
         network: a `torch.nn.Module`; called with a dict of tensors [N, ...], it returns logits
             [N, K] of the proposals, or a tuple whose first item they are and whose second, if
             any, are logits of sub-scores [N, K, 8] in the order of `scores.SCORES`.
-        proposals_hash: names the set of proposals; equal ones have equal scores.
         mix: how heads are combined; a trainer sets it where it trains heads.
     """
 
     network: Any
-    proposals_hash: str
 
     def reset_batch(self, briefs: Sequence[Brief]) -> None: ...
 
     def propose(self, observations: ObservationBatch) -> Proposed: ...
+
+
+Look = Callable[[Sequence[Scenario], ObservationBatch], ObservationBatch]
+"""Adds to observations, whose `rows` say of which scenes they are, what cameras show."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +120,7 @@ def collect(
     sets: Mapping[str, Sequence[Scenario]],
     every: int,
     cache: ScoreCache | None,
+    look: Look | None = None,
 ) -> Frames:
     """Make moments of scenarios.
 
@@ -126,6 +129,7 @@ def collect(
         sets: scenarios by set.
         every: steps (0.1 s) between moments.
         cache: where scores are looked up and kept; None: no scores are needed.
+        look: for planners that see by cameras.
 
     Raises:
         TrainingError: no scenario has 4 s after its present.
@@ -135,7 +139,7 @@ def collect(
     for group, members in enumerate(sets.values()):
         for begin in range(0, len(members), _BATCH):
             batch = members[begin : begin + _BATCH]
-            parts += _moments(planner, batch, every, cache, group, scene)
+            parts += _moments(planner, batch, every, cache, look, group, scene)
             scene += len(batch)
     if not parts:
         raise TrainingError(
@@ -177,7 +181,7 @@ def scores_at(
     planner.reset_batch(briefs := [brief_of(scenario)])
     found = planner.propose(observe([scenario], step, briefs, [0]))
     both = _with_driven(found.plans[0], _driven(scenario, step), found.dt)
-    return _scored(cache, planner.proposals_hash, found.dt, scenario, [(step, both)])[0]
+    return _scored(cache, found.dt, scenario, [(step, both)])[0]
 
 
 def _moments(
@@ -185,6 +189,7 @@ def _moments(
     scenarios: Sequence[Scenario],
     every: int,
     cache: ScoreCache | None,
+    look: Look | None,
     group: int,
     first: int,
 ) -> list[dict[str, Any]]:
@@ -195,7 +200,8 @@ def _moments(
     proposed: list[list[tuple[int, NDArray[np.float64]]]] = [[] for _ in scenarios]
     for step in range(0, int(last.max(initial=-1)) + 1, every):
         rows = np.flatnonzero(last >= step)
-        found = planner.propose(observe(scenarios, step, briefs, rows.tolist()))
+        observed = observe(scenarios, step, briefs, rows.tolist())
+        found = planner.propose(look(scenarios, observed) if look else observed)
         future = np.stack([_driven(scenarios[r], step) for r in rows])
         at = np.rint(KNOTS * 0.1 / found.dt).astype(int) - 1
         at = np.minimum(at, found.plans.shape[2] - 1)
@@ -203,7 +209,7 @@ def _moments(
         part: dict[str, Any] = {
             "inputs": {k: _lean(v) for k, v in found.inputs.items()},
             "distance": (gap**2).sum(axis=-1).mean(axis=-1).astype(np.float32),
-            "expert": np.array([ROLLOUT not in scenarios[r].tags for r in rows], np.bool_),
+            "expert": np.array([DRIVEN not in scenarios[r].tags for r in rows], np.bool_),
             "scene": first + rows,
             "step": np.full(len(rows), step, np.int64),
             "group": np.full(len(rows), group, np.int64),
@@ -213,8 +219,8 @@ def _moments(
             for i, r in enumerate(rows):
                 proposed[r].append((step, _with_driven(found.plans[i], future[i], dt)))
         parts.append(part)
-    if cache is not None:
-        score = functools.partial(_scored, cache, planner.proposals_hash, dt)
+    if cache is not None and parts:
+        score = functools.partial(_scored, cache, dt)
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # the kernels let go of the GIL
             scored = list(pool.map(score, scenarios, proposed))
         for part, step in zip(parts, range(0, int(last.max()) + 1, every), strict=True):
@@ -226,17 +232,15 @@ def _moments(
 
 def _scored(
     cache: ScoreCache,
-    proposals_hash: str,
     dt: float,
     scenario: Scenario,
     moments: Sequence[tuple[int, NDArray[np.float64]]],
 ) -> NDArray[np.uint8]:
     """uint8 [moments, K + 1, 9]: the proposals' scores, and those of what was driven."""
-    steps = np.array([step for step, _ in moments], np.int64)
-    if not len(steps):
+    if not moments:
         return np.zeros((0, 0, 9), np.uint8)
-    key = cache.key(scenario, proposals_hash, steps)
-    scores = cache.find(key, (len(steps), len(moments[0][1]), 9))
+    key = cache.key(scenario, moments, dt)
+    scores = cache.find(key, (len(moments), len(moments[0][1]), 9))
     if scores is None:
         scores = np.stack([score_moment(scenario, step, plans, dt) for step, plans in moments])
         cache.keep(key, scores)

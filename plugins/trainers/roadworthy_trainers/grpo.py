@@ -47,6 +47,7 @@ class GRPO(OfflineTrainer):
     refresh: int = 8
 
     name: ClassVar[str] = "grpo"
+    withholds: ClassVar[bool] = False
 
     def arrays(self, network: nn.Module, frames: Frames, rewards: Any, driven: Any) -> Any:
         """Inputs, rewards and the pre-trained policy."""

@@ -41,6 +41,7 @@ class ImportanceWeighted(OfflineTrainer):
     most: float = 5.0
 
     name: ClassVar[str] = "importance-weighted"
+    withholds: ClassVar[bool] = False
 
     def arrays(self, network: nn.Module, frames: Frames, rewards: Any, driven: Any) -> Any:
         """Inputs, rewards and the pre-trained policy."""

@@ -33,8 +33,9 @@ class IQL(OfflineTrainer):
 
     with :math:`\bar Q` a slow copy of Q. Actions are the proposals nearest to what was driven, so
     rollouts teach what they tried. Q and V are networks like the policy's; V is the mean of its
-    outputs. Kostrikov, Nair and Levine, *Offline Reinforcement Learning with Implicit Q-Learning*,
-    2021, arXiv 2110.06169.
+    outputs. A log that ends is no end of driving: its last moment is taken to go on as it is,
+    :math:`V(s') = r_e / (1 - \gamma)`. Kostrikov, Nair and Levine, *Offline Reinforcement Learning
+    with Implicit Q-Learning*, 2021, arXiv 2110.06169.
 
     Attributes:
         expectile: tau.
@@ -53,6 +54,7 @@ class IQL(OfflineTrainer):
     polyak: float = 0.01
 
     name: ClassVar[str] = "iql"
+    withholds: ClassVar[bool] = False
 
     def arrays(self, network: nn.Module, frames: Frames, rewards: Any, driven: Any) -> Any:
         """Transitions along what was driven."""
@@ -87,8 +89,10 @@ class IQL(OfflineTrainer):
                 slow, fast = module["slow"].parameters(), module["q"].parameters()
                 for target, source in zip(slow, fast, strict=True):
                     target.lerp_(source, self.polyak)
+                reward = batch["reward"]
                 ahead = outputs(module["v"], batch["next"]).logits.mean(dim=-1)
-                goal = batch["reward"] + self.discount * ahead * (~batch["ends"]).float()
+                ahead = torch.where(batch["ends"], reward / (1.0 - self.discount), ahead)
+                goal = reward + self.discount * ahead
                 action = batch["action"][:, None]
                 known = outputs(module["slow"], batch["inputs"]).logits.gather(-1, action)[:, 0]
             value = outputs(module["v"], batch["inputs"]).logits.mean(dim=-1)

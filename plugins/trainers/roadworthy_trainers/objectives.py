@@ -20,7 +20,6 @@ __all__ = [
     "imitation",
     "importance_weighted",
     "kl_divergence",
-    "soft_labels",
 ]
 
 
@@ -28,11 +27,6 @@ def draw(logits: Tensor, count: int, random: torch.Generator) -> Tensor:
     """Proposals sampled from a policy, int64 [N, count]; drawn on the CPU, the same everywhere."""
     p = logits.detach().softmax(dim=-1).cpu()
     return torch.multinomial(p, count, replacement=True, generator=random).to(logits.device)
-
-
-def soft_labels(distance: Tensor, temperature: float) -> Tensor:
-    """Labels [N, K]: softmax(-distance / temperature), so that near misses count as near."""
-    return torch.softmax(-distance / temperature, dim=-1)
 
 
 def imitation(logits: Tensor, labels: Tensor, keep: Tensor | None = None) -> Tensor:

@@ -25,8 +25,10 @@ def roadworthy_trainers() -> Mapping[str, str]:
 
 @hookimpl
 def roadworthy_hindsight(planner: Any, drives: Any, cache: Any) -> Any:
-    """Of planners that propose plans (`roadworthy_trainers.frames.ProposalPlanner`)."""
-    if not all(hasattr(planner, name) for name in ("propose", "reset_batch", "proposals_hash")):
+    """Of planners that propose plans (`roadworthy_trainers.frames.ProposalPlanner`), and need no
+    cameras: what those showed is not kept."""
+    proposes = hasattr(planner, "propose") and hasattr(planner, "reset_batch")
+    if not proposes or hasattr(planner, "eyes"):
         return None
     from roadworthy_trainers.hindsight import look_back
 

@@ -33,7 +33,9 @@ class PolicyGradient(OfflineTrainer):
     Williams, 1992, with the sum over actions done: Sutton et al., 2000; the all-action gradient of
     Asadi et al., 2017, arXiv 1709.00503). The divergence is the true one over the vocabulary. The
     expert is imitated only where what it did scored well itself. Without imitation the optimum is
-    :math:`\pi \propto \pi_0^{\beta/(\beta+\eta)} e^{r/(\beta+\eta)}`.
+    :math:`\pi \propto \pi_0^{\beta/(\beta+\eta)} e^{r/(\beta+\eta)}`. :math:`\pi_0` is the
+    policy that this training begins with, and sees everything; the one that learns is often kept
+    from the ego's motion, as in imitation (state dropout).
 
     Attributes:
         kl: beta.

@@ -1,16 +1,16 @@
 """Dense scores: every proposal of every moment, simulated and scored once, kept as bytes.
 
 What is kept are sub-scores, not rewards, so that another reward needs no new simulation. A row of a
-proposal holds the terms of EPDMS (`SCORES`) as eighths of a byte's range, and the step at which it
+proposal holds the terms of EPDMS (`SCORES`) as bytes, and the step at which it
 first collides. Proposals of one moment are scored against what the log's agents did next, by
 `roadworthy_metrics.plans` (version 2, without the human filter: what the human failed is failed).
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ NEVER = 255
 
 _TERMS = [Term.NC, Term.DAC, Term.DDC, Term.TLC, Term.TTC, Term.LK, Term.COMFORT]
 _VERSION = 2
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 def score_moment(
@@ -62,12 +62,6 @@ def score_moment(
     return rows
 
 
-@functools.cache
-def _code() -> str:
-    """Hash of this scorer's code: what another one found is not what this one would find."""
-    return code_hash([__name__], {"roadworthy_trainers", "roadworthy_metrics"})
-
-
 class ScoreCache:
     """A folder of scores by content hash, shared by whoever needs them; files are memory-mapped.
 
@@ -81,6 +75,9 @@ class ScoreCache:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.made = 0
+        # What another scorer found is not what this one would find.
+        packages = {"roadworthy", "roadworthy_trainers", "roadworthy_metrics"}
+        self._code = code_hash([__name__], packages)
         self._lock = threading.Lock()
         if folder is not None:
             try:
@@ -88,12 +85,16 @@ class ScoreCache:
             except OSError as error:
                 raise DataError(f"{folder}: cannot be made: {error.strerror}") from error
 
-    def key(self, scenario: Scenario, proposals_hash: str, steps: NDArray[np.int64]) -> str:
-        """Names the scores of some moments of a scenario."""
-        text = "/".join(
-            [_FORMAT, _code(), scenario.hash, proposals_hash, ",".join(map(str, steps))]
-        )
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    def key(
+        self, scenario: Scenario, moments: Sequence[tuple[int, NDArray[np.float64]]], dt: float
+    ) -> str:
+        """Names the scores of plans [P, N, 3], `dt` seconds apart, at moments of a scenario."""
+        digest = hashlib.blake2b(f"{_FORMAT}/{self._code}/{scenario.hash}/{dt!r}".encode(),
+                                 digest_size=16)  # fmt: skip
+        for step, plans in moments:
+            digest.update(f"/{step}/{plans.shape}".encode())
+            digest.update(np.ascontiguousarray(plans))
+        return digest.hexdigest()
 
     def find(self, key: str, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
         """Scores of that key, mapped into memory; None where there are none of that shape."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from roadworthy.scenario import DT, AgentKind
 
 from roadworthy_generators.behaviour.attacks import PAST, Attack, Stage, needed_s
+from roadworthy_generators.behaviour.diffusion import LEVELS
 from roadworthy_generators.behaviour.examples import future_of
 from roadworthy_generators.behaviour.guidance import (
     CollisionCourse,
@@ -24,7 +25,7 @@ from roadworthy_generators.behaviour.guidance import (
 )
 from roadworthy_generators.behaviour.kinematics import ACTIONS, actions_of
 from roadworthy_generators.behaviour.network import Scenes
-from roadworthy_generators.behaviour.sampling import GIVEN
+from roadworthy_generators.behaviour.sampling import ANEW, GIVEN
 from roadworthy_generators.behaviour.scene import STILL_COLUMN, Body, Tokens, tokens_of
 
 __all__ = ["Batch", "scenes_of", "stacked"]
@@ -33,7 +34,6 @@ _REACH_M = 80.0
 _CELL_M = 2.0
 _DISTURBED_M = 0.8
 _DISTURBED_LEVEL = 100
-_LEVELS = 1000
 _SHARE_ON_FOOT = 0.25
 
 
@@ -68,7 +68,7 @@ class Batch:
                 rows[-1] = _about_to_move(tokens, agent)
                 proposal[i, agent] = actions_of(attack.path[:, 2], attack.path[:, 3])
             level[i, : self.bodies][_disturbed(stage, attack) & movable] = _DISTURBED_LEVEL
-            level[i, agent] = int(attack.freedom * _LEVELS)
+            level[i, agent] = min(int(attack.freedom * LEVELS), ANEW)
         self.origin = stage.drive[0, :2]
         self.kind = stacked(rows, "kind", wide).astype(np.int64)
         light = (self.kind == AgentKind.PEDESTRIAN) | (self.kind == AgentKind.BICYCLE)

@@ -367,7 +367,7 @@ class Behaviour:
         return drafts
 
     def _percentile(self, kind: AgentKind, value: float) -> float:
-        """The largest of the card's percentiles that the logged do not exceed, or 100."""
+        """Which percentile of the logged ones a surprise is, by the card, or 100 beyond all."""
         points = self._model.card.surprise.get(kind.name.lower())
         if not points:
             return 100.0

@@ -17,7 +17,7 @@ import torch
 from roadworthy import ObservationBatch
 from roadworthy.scenario import SignalState
 
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint
 from .eyes import CameraNetwork, EyesConfig, shrunk
 from .features import encode
 from .network import AnchorNetwork, NetworkConfig
@@ -91,14 +91,6 @@ class AnchorCamera(Anchor):
         routes = [self._routes[row] for row in observations.rows]
         inputs, plans = encode(self.vocabulary, routes, alone)
         return Proposals({**inputs, "pictures": pictures}, plans)  # type: ignore[dict-item]
-
-    def save(self, folder: Path, provenance: Mapping[str, Any]) -> Path:
-        """Write a checkpoint.
-
-        Raises:
-            RunError: it cannot be written.
-        """
-        return save_checkpoint(folder, self.network, self.vocabulary, self.mix, provenance)
 
 
 def _fresh(config: NetworkConfig, eyes: EyesConfig, seed: int) -> CameraNetwork:

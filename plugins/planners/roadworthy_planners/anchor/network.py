@@ -131,7 +131,7 @@ class AnchorNetwork(nn.Module):
         """Score the anchors.
 
         Args:
-            inputs: arrays [N, ...] of `features.FEATURES` and `anchors` [N, K, 23].
+            inputs: arrays [N, ...] of `features.FEATURES` and `anchors` [N, K, 27].
             extra: [N, E, width], more tokens of the scene.
         """
         scene, mask = self.encoder(inputs, extra)

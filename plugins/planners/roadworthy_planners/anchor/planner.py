@@ -121,11 +121,6 @@ class Anchor:
         planner.checkpoint, planner._routes = None, []
         return planner
 
-    @property
-    def proposals_hash(self) -> str:
-        """Names the set of proposals: planners of equal hash propose the same plans."""
-        return self.vocabulary.hash
-
     def reset_batch(self, briefs: Sequence[Brief]) -> None:
         """Packs every route."""
         self._routes = [pack_route(brief) for brief in briefs]
