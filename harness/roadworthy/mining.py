@@ -17,7 +17,7 @@ Nothing that is mined may be evaluated on: scenes of a test or validation split 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +27,10 @@ import numpy as np
 from roadworthy.comparison.casetable import GROUP_TAG
 from roadworthy.errors import DataError, RunError
 from roadworthy.failures import FailedCase, Failures, Finding, Reason, find_failures
-from roadworthy.plugins import FactorySpec, registry
-from roadworthy.recognition import read_scenes
+from roadworthy.recorded import data_of, scenes_of_run, suite_of
 from roadworthy.replay import load_replay
 from roadworthy.scenario import Rejected, Scenario
-from roadworthy.scenario_store import StoreWriter
+from roadworthy.scenario_store import StoreWriter, require_free
 from roadworthy.splits import origin_of, partition, require_disjoint
 from roadworthy.store import Run, read_run, write_file
 from roadworthy.suite import Suite
@@ -46,7 +45,6 @@ __all__ = [
     "cluster",
     "mine",
     "read_mined",
-    "scenes_of_run",
     "stratify",
 ]
 
@@ -159,15 +157,16 @@ def mine(
         raise RunError(f"hold_out is {hold_out!r}", hint="Give a share from 0 up to below 1.")
     if limit is not None and limit < 1:
         raise RunError(f"limit is {limit}", hint="Give at least 1.")
+    require_free(out)
     run = read_run(path)
-    suite = msgspec.convert(run.manifest.suite, Suite)
+    suite = suite_of(run)
     failures = find_failures(run, planners)
     allowed = [c for c in failures.cases if not EVALUATION_TAGS & set(c.tags)]
     kept_back: frozenset[str] = frozenset()
     scenes: dict[str, Scenario] = {}
     wanted = {case.scenario_hash for case in allowed}
     if wanted:
-        scenes, kept_back = _read(suite, data or _data_of(run), wanted, hold_out)
+        scenes, kept_back = _read(suite, data or data_of(run), wanted, hold_out)
     allowed = [c for c in allowed if c.scenario_hash not in kept_back]
     lost = [c for c in allowed if c.scenario_hash not in scenes]
     if lost:
@@ -209,35 +208,6 @@ def read_mined(folder: Path) -> MinedSet:
     if mined.format != _FORMAT:
         raise DataError(f"{path}: format {mined.format}, this version reads {_FORMAT}")
     return mined
-
-
-def scenes_of_run(suite: Suite, data: Path | None) -> Iterator[Scenario | Rejected]:
-    """The scenes of a suite's sources, admitted, as the run read them.
-
-    Args:
-        suite: as parsed.
-        data: where relative source paths are looked up first.
-
-    Raises:
-        RunError: a path is gone. PluginError: a source cannot be made.
-    """
-    home = Path(suite.path).parent
-    for config in suite.sources:
-        options = dict(config.options)
-        path = options.get("path")
-        if isinstance(path, str):
-            places = [base / path for base in (*([data] if data else []), home)]
-            there = next((place for place in places if place.exists()), None)
-            if there is None and config.optional:
-                continue
-            if there is None:
-                raise RunError(
-                    f"{config.where}.path = {path!r}: not found",
-                    hint="Name the folder that holds it with --data DIR or ROADWORTHY_DATA.",
-                )
-            options["path"] = str(there.resolve())
-        entry = registry().resolve("sources", config.name, base=home)
-        yield from read_scenes(FactorySpec("sources", entry.spec, options, config.where))
 
 
 def cluster(cases: Iterable[_Located]) -> list[tuple[_Located, int]]:
@@ -329,11 +299,6 @@ def _read(
         return found, frozenset()
     parts = partition(origins, {"mining": 1.0 - hold_out, "held out": hold_out}, suite.seed)
     return found, frozenset(hashes[i] for i in parts["held out"])
-
-
-def _data_of(run: Run) -> Path | None:
-    recorded = run.manifest.provenance.get("data")
-    return Path(recorded) if recorded else None
 
 
 def _describe(

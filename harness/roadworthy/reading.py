@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import traceback
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from roadworthy.admission import admit
@@ -89,18 +91,22 @@ class Reading:
         self.is_complete = True
 
     def _scenes(self) -> Iterator[Scenario | Rejected]:
-        seen: set[tuple[str, str]] = set()
+        driven: set[tuple[str, str]] = set()
+        refused: Counter[tuple[str, str]] = Counter()
         receipts = Receipts()
         for spec in self._sources:
             for scene in _read(spec, receipts):
-                if isinstance(scene, Rejected):
+                name = (scene.source, scene.id)
+                if isinstance(scene, Scenario) and name not in driven:
+                    driven.add(name)
                     yield scene
-                elif (scene.source, scene.id) in seen:
-                    reason = "a second scenario of this name; leave one of its sources out"
-                    yield Rejected(f"{scene.id}#2", scene.source, "DuplicateScenario", reason)
-                else:
-                    seen.add((scene.source, scene.id))
-                    yield scene
+                    continue
+                if isinstance(scene, Scenario):
+                    reason = "another scenario of this name; leave one of its sources out"
+                    scene = Rejected(scene.id, scene.source, "DuplicateScenario", reason)
+                refused[name] += 1
+                number = (name in driven) + refused[name]
+                yield replace(scene, id=f"{scene.id}#{number}") if number > 1 else scene
         receipts.keep()
 
     def _reject(self, index: int, scene: Rejected) -> None:

@@ -16,7 +16,7 @@ import functools
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,22 @@ from roadworthy.errors import (
     PluginError,
     RoadworthyError,
     ScenarioError,
-    SuiteError,
     did_you_mean,
 )
 from roadworthy.execution.pool import in_order
 from roadworthy.plugins import Entry, FactorySpec, Registry, registry
+from roadworthy.resolved import find_source
 from roadworthy.scenario import Rejected, Scenario
-from roadworthy.suite import PluginConfig, load_suite
+from roadworthy.suite import load_suite
 
-__all__ = ["LeftOut", "find_sources", "read_numbered", "read_scenes", "scenes_named"]
+__all__ = [
+    "LeftOut",
+    "find_sources",
+    "read_numbered",
+    "read_scenes",
+    "scenes_named",
+    "scenes_to_keep_off",
+]
 
 _DEEPEST = 12
 _PART = 20
@@ -79,7 +86,7 @@ def find_sources(
             + " A folder of data is looked for here, and in --data DIR or ROADWORTHY_DATA.",
         )
     elif path.suffix == ".toml":
-        yield from _of_suite(path, options, data, plugins)
+        yield from _of_suite(path, options, data)
     else:
         yield from _Walk(options, plugins).below(path)
 
@@ -92,13 +99,7 @@ def read_scenes(spec: FactorySpec) -> Iterator[Scenario | Rejected]:
     """
     try:
         for scene in spec.build().scenarios():
-            if isinstance(scene, Scenario):
-                try:
-                    yield admit(scene)
-                except ScenarioError as error:
-                    yield _rejected(scene.id, scene.source, error)
-            else:
-                yield scene
+            yield _admitted(scene) if isinstance(scene, Scenario) else scene
     except PluginError:
         raise
     except Exception as error:  # a source is a plugin and may raise anything
@@ -113,21 +114,55 @@ def scenes_named(subjects: Sequence[str], data: Path | None) -> Iterator[Scenari
     Raises:
         RoadworthyError: nothing of that name.
     """
+    for scene in _all_named(subjects, data):
+        if isinstance(scene, Scenario):
+            yield scene
+
+
+def scenes_to_keep_off(subject: str, data: Path | None) -> Iterator[Scenario]:
+    """As `scenes_named`, of what must not leak into training: every scene of it has to be known.
+
+    Raises:
+        DataError: a scene of it cannot be read, or there is none. What admission refuses is never
+            driven, and may be passed over.
+        RoadworthyError: nothing of that name.
+    """
+    count = 0
+    for scene in _all_named([subject], data):
+        if isinstance(scene, Rejected) and scene.error != ScenarioError.__name__:
+            raise DataError(
+                f"{subject}: {scene.source}/{scene.id} cannot be kept out of the rest: "
+                f"{scene.reason}",
+                hint="Mend it or take it away: what is not known cannot be kept apart.",
+            )
+        if isinstance(scene, Scenario):
+            count += 1
+            yield scene
+    if not count:
+        raise DataError(f"{subject}: has no scene to keep out of the rest")
+
+
+def _all_named(
+    subjects: Sequence[str], data: Path | None
+) -> Iterator[Scenario | Rejected | LeftOut]:
     for subject in subjects:
         for spec in find_sources(subject, {}, data):
-            if not isinstance(spec, LeftOut):
-                yield from (s for s in read_scenes(spec) if isinstance(s, Scenario))
+            if isinstance(spec, LeftOut):
+                yield spec
+            else:
+                yield from read_scenes(spec)
 
 
 def read_numbered(spec: FactorySpec, workers: int) -> Iterator[Scenario | Rejected]:
     """As `read_scenes`, with the work of sources that make scenes by number (`protocols.Source`)
-    shared out among processes: the same scenes in the same order.
+    shared out among processes. Where one of those cannot be made, it is `Rejected` and the others
+    are not: the same scenes in the same order, whatever the number of workers.
 
     Raises:
         PluginError: the source cannot be made with its options.
     """
     source = spec.build()
-    if workers < 2 or not (hasattr(source, "scenario") and hasattr(source, "__len__")):
+    if not (hasattr(source, "scenario") and hasattr(source, "__len__")):
         yield from read_scenes(spec)
         return
     firsts = range(0, len(source), _PART)
@@ -136,15 +171,23 @@ def read_numbered(spec: FactorySpec, workers: int) -> Iterator[Scenario | Reject
 
 
 def _read_part(source: Any, first: int, name: str) -> list[Scenario | Rejected]:
-    """Some scenes of a source. What goes wrong is the last of them, `Rejected`."""
+    """Some scenes of a source."""
     found: list[Scenario | Rejected] = []
-    try:
-        for index in range(first, min(first + _PART, len(source))):
+    for index in range(first, min(first + _PART, len(source))):
+        try:
             scene = source.scenario(index)
-            found.append(admit(scene) if isinstance(scene, Scenario) else scene)
-    except Exception as error:  # a source is a plugin and may raise anything
-        found.append(_rejected(f"{name}-{first + len(found)}", name, error))
+        except Exception as error:  # a source is a plugin and may raise anything
+            found.append(_rejected(f"{name}-{index}", name, error))
+        else:
+            found.append(_admitted(scene) if isinstance(scene, Scenario) else scene)
     return found
+
+
+def _admitted(scene: Scenario) -> Scenario | Rejected:
+    try:
+        return admit(scene)
+    except ScenarioError as error:
+        return _rejected(scene.id, scene.source, error)
 
 
 def _rejected(name: str, source: str, error: Exception) -> Rejected:
@@ -171,31 +214,14 @@ def _named(
 
 
 def _of_suite(
-    path: Path, options: Mapping[str, Any], data: Path | None, plugins: Registry
+    path: Path, options: Mapping[str, Any], data: Path | None
 ) -> Iterator[FactorySpec | LeftOut]:
     for config in load_suite(path).sources:
-        found = _suite_path(config, data, path.parent)
-        if isinstance(found, LeftOut):
-            yield found
-            continue
-        entry = plugins.resolve("sources", config.name, base=path.parent)
-        yield FactorySpec("sources", entry.spec, {**config.options, **found, **options}, str(path))
-
-
-def _suite_path(config: PluginConfig, data: Path | None, home: Path) -> dict[str, str] | LeftOut:
-    """The option `path` as the runner would find it."""
-    path = config.options.get("path")
-    if not isinstance(path, str):
-        return {}
-    for base in [*([data] if data else []), home]:
-        if (base / path).exists():
-            return {"path": str((base / path).resolve())}
-    if config.optional:
-        return LeftOut(path, f"the optional source {config.label!r} is not there")
-    raise SuiteError(
-        f"{config.where}.path = {path!r}: not found",
-        hint="Name the folder that holds it with --data DIR or ROADWORTHY_DATA.",
-    )
+        found = find_source(config, data, path.parent)
+        if isinstance(found, str):
+            yield LeftOut(config.label, found)
+        else:
+            yield replace(found, options={**found.options, **options})
 
 
 class _Walk:

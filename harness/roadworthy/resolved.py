@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from roadworthy.errors import RoadworthyError, SuiteError
+from roadworthy.comparison.casetable import column_name
+from roadworthy.errors import RoadworthyError, SuiteError, did_you_mean
 from roadworthy.execution.bench import Confined, Setup
 from roadworthy.isolation import host as isolation
 from roadworthy.isolation.process import Confinement
@@ -18,7 +19,7 @@ from roadworthy.provenance import named_files, path_hash
 from roadworthy.scenario import content_hash
 from roadworthy.suite import PluginConfig, Suite
 
-__all__ = ["ResolvedSuite", "file_hashes", "find_source", "resolve_suite", "spec_of"]
+__all__ = ["ResolvedSuite", "find_source", "require_column", "resolve_suite", "spec_of"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class ResolvedSuite:
         suite: as parsed.
         sources: how to make each source that is there; paths are absolute.
         simulator, metrics, planners: how to make them; planners by label.
-        specs: by name, what each metric says of itself.
+        specs: by name, what each metric says of itself, and what identifies its plugin.
         described: by label, what identifies each planner, and whether it is privileged.
+        simulated: what identifies the simulator.
         isolated: by label, how the kernel confines each isolated planner.
         notices: what was left out or cannot be had here, in a sentence each.
         data: where relative source paths were looked up first.
@@ -44,6 +46,7 @@ class ResolvedSuite:
     planners: dict[str, FactorySpec]
     specs: dict[str, dict[str, Any]]
     described: dict[str, dict[str, Any]]
+    simulated: dict[str, Any]
     isolated: dict[str, dict[str, Any]]
     notices: tuple[str, ...]
     data: Path | None
@@ -65,9 +68,9 @@ class ResolvedSuite:
                 self.suite.seed,
                 self.suite.repetitions,
                 sources,
-                self.protocol,
+                self.simulated,
                 list(self.described.items()),
-                [(name, spec["version"]) for name, spec in self.specs.items()],
+                [(name, s["version"], s["plugin"]) for name, s in self.specs.items()],
             )
         )
 
@@ -91,14 +94,14 @@ class ResolvedSuite:
         )
 
 
-def resolve_suite(suite: Suite, data: Path | None, out: Path) -> ResolvedSuite:
+def resolve_suite(suite: Suite, data: Path | None, out: Path | None) -> ResolvedSuite:
     """Resolve names and try every factory but the sources' once, so that mistakes surface before
     any work.
 
     Args:
         suite: as parsed.
         data: where relative source paths are looked up first.
-        out: the run directory, hidden from isolated planners.
+        out: the run directory, hidden from isolated planners; None where nothing is run.
 
     Raises:
         SuiteError, PluginError: naming file and field of what cannot be had.
@@ -117,7 +120,7 @@ def resolve_suite(suite: Suite, data: Path | None, out: Path) -> ResolvedSuite:
             notices.append(source)
         else:
             sources.append(source)
-    hidden = (out.resolve(), *_hidden(suite, sources, data))
+    hidden = (*([out.resolve()] if out else []), *_hidden(suite, sources, data))
     simulator = spec_of("simulators", suite.simulator, home)
     metrics = tuple(spec_of("metrics", config, home) for config in suite.metrics)
     planners = {c.label: spec_of("planners", c, home) for c in suite.planners}
@@ -127,7 +130,10 @@ def resolve_suite(suite: Suite, data: Path | None, out: Path) -> ResolvedSuite:
         spec = factory.build().spec
         if spec.name in specs:
             raise SuiteError(f"{config.where}: a second metric is called {spec.name!r}")
-        specs[spec.name] = msgspec.to_builtins(spec)
+        plugin = _identity(factory, config, factory.entry.content_hash)
+        specs[spec.name] = msgspec.to_builtins(spec) | {"plugin": plugin}
+    for i, rule in enumerate(suite.gate):
+        require_column(rule.metric, specs, f"{suite.path}: gate[{i}].metric")
     described: dict[str, dict[str, Any]] = {}
     isolated: dict[str, dict[str, Any]] = {}
     for config in suite.planners:
@@ -141,15 +147,8 @@ def resolve_suite(suite: Suite, data: Path | None, out: Path) -> ResolvedSuite:
         else:
             privileged = bool(getattr(factory.build(), "needs_log", False))
             content = factory.entry.content_hash
-        described[config.label] = {
-            "name": factory.entry.name,
-            "options": config.options,
-            "distribution": factory.entry.distribution,
-            "version": factory.entry.version,
-            "content_hash": content,
-            "files": file_hashes(config),
-            "privileged": privileged,
-        }
+        identity = _identity(factory, config, content)
+        described[config.label] = identity | {"privileged": privileged}
     return ResolvedSuite(
         suite=suite,
         sources=tuple(sources),
@@ -158,11 +157,30 @@ def resolve_suite(suite: Suite, data: Path | None, out: Path) -> ResolvedSuite:
         planners=planners,
         specs=specs,
         described=described,
+        simulated=_identity(simulator, suite.simulator, simulator.entry.content_hash),
         isolated=isolated,
         notices=tuple(notices),
         data=data,
         hidden=hidden,
     )
+
+
+def require_column(name: str, specs: Mapping[str, Mapping[str, Any]], where: str) -> None:
+    """Refuse the name of a column that no metric gives.
+
+    Args:
+        name: as tables call it.
+        specs: by name, what each metric says of itself.
+        where: file and field.
+
+    Raises:
+        SuiteError: with the near names.
+    """
+    known = [column_name(m, str(c["name"])) for m, spec in specs.items() for c in spec["columns"]]
+    if name not in known:
+        raise SuiteError(
+            f"{where} = {name!r}: no metric gives such a column", hint=did_you_mean(name, known)
+        )
 
 
 def spec_of(kind: str, config: PluginConfig, home: Path) -> FactorySpec:
@@ -211,16 +229,25 @@ def find_source(config: PluginConfig, data: Path | None, home: Path) -> FactoryS
     raise SuiteError(f"{config.where}.path = {path!r}: not found at {places}", hint=hint)
 
 
-def file_hashes(config: PluginConfig) -> dict[str, str]:
-    """Hashes of the files that a plugin's options name, such as checkpoints, by their text.
+def _identity(factory: FactorySpec, config: PluginConfig, content: str) -> dict[str, Any]:
+    """What can change how a plugin behaves: who offers it, its code, where that is a file, its
+    options, and the files, such as checkpoints, that those name.
 
     Raises:
         SuiteError: one of them cannot be read.
     """
     try:
-        return {text: path_hash(path) for text, path in named_files(config.options).items()}
+        files = {text: path_hash(path) for text, path in named_files(config.options).items()}
     except OSError as error:
         raise SuiteError(f"{config.where}: {error.filename}: {error.strerror}") from error
+    return {
+        "name": factory.entry.name,
+        "options": config.options,
+        "distribution": factory.entry.distribution,
+        "version": factory.entry.version,
+        "content_hash": content,
+        "files": files,
+    }
 
 
 def _hidden(suite: Suite, sources: Iterable[FactorySpec], data: Path | None) -> tuple[Path, ...]:

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from roadworthy.errors import RunError
+from roadworthy.comparison.gate import BASELINE
+from roadworthy.errors import RunError, SuiteError, did_you_mean
 from roadworthy.execution.bench import Task
 from roadworthy.execution.executors import run_inline
 from roadworthy.execution.pace import RunPlan, estimate, pace_keys, remember
@@ -23,7 +24,8 @@ from roadworthy.joblog import JobLog
 from roadworthy.plugins import registry
 from roadworthy.provenance import collect, file_hash
 from roadworthy.reading import Reading
-from roadworthy.resolved import ResolvedSuite, file_hashes, resolve_suite
+from roadworthy.recorded import data_of, suite_beside, suite_of
+from roadworthy.resolved import ResolvedSuite, resolve_suite
 from roadworthy.rollout import Status
 from roadworthy.scenario import content_hash
 from roadworthy.signoff import fingerprint, write_hashes
@@ -47,7 +49,6 @@ __all__ = [
     "drive_again",
     "resume",
     "run_suite",
-    "suite_of",
 ]
 
 
@@ -68,6 +69,7 @@ def run_suite(
     data: Path | None = None,
     announce: Callable[[RunPlan], None] = lambda plan: None,
     progress: Callable[[Progress], None] = lambda progress: None,
+    retry_errors: bool = False,
 ) -> Run:
     """Run a suite into a new folder, or go on with the same suite in an old one.
 
@@ -75,6 +77,7 @@ def run_suite(
         suite: what to run.
         out: the run directory.
         data: where relative source paths are looked up first.
+        retry_errors: run cases again that are not `ok`.
         announce: told what is going to be done, before it begins.
         progress: called after each batch.
 
@@ -85,6 +88,10 @@ def run_suite(
     resolved = resolve_suite(suite, data, out)
     with RunDirectory(out) as folder:
         manifest = _open(folder, resolved)
+        if retry_errors and any(r.status is not Status.OK for r in folder.records.values()):
+            manifest = msgspec.structs.replace(manifest, complete=False)
+            folder.write_manifest(manifest)  # first: no gate may take the rest for the whole
+            folder.forget_errors()
         with JobLog(out).watching():
             return _drive(folder, manifest, resolved, announce, progress)
 
@@ -107,33 +114,17 @@ def resume(
         progress: called after each batch.
 
     Raises:
-        RunError: if there is no run, or it is damaged.
+        RunError: if there is no run, it is damaged, or of another suite, planner or version.
     """
-    manifest = read_run(path).manifest
-    suite = suite_of(manifest, path)
-    if retry_errors:
-        with RunDirectory(path) as folder:
-            folder.forget_errors()
-    recorded = manifest.provenance.get("data")
+    run = read_run(path)
     return run_suite(
-        suite,
+        suite_of(run),
         path,
-        data=data or (Path(recorded) if recorded else None),
+        data=data or data_of(run),
         announce=announce,
         progress=progress,
+        retry_errors=retry_errors,
     )
-
-
-def suite_of(manifest: Manifest, path: Path) -> Suite:
-    """The suite that a run is of.
-
-    Raises:
-        RunError: if its record is damaged.
-    """
-    try:
-        return msgspec.convert(manifest.suite, Suite)
-    except msgspec.ValidationError as error:
-        raise RunError(f"{path / 'run.json'}: suite: {error}") from error
 
 
 def drive_again(
@@ -201,7 +192,14 @@ def check_suite(suite: Suite, data: Path | None = None) -> tuple[str, ...]:
     Raises:
         RoadworthyError: it could not be run; says where and why.
     """
-    resolved = resolve_suite(suite, data, Path(suite.path).parent)
+    resolved = resolve_suite(suite, data, None)
+    for i, rule in enumerate(suite.gate):
+        for field, name in (("planner", rule.planner), ("against", rule.against)):
+            if name and name not in resolved.planners and (field, name) != ("against", BASELINE):
+                raise SuiteError(
+                    f"{suite.path}: gate[{i}].{field} = {name!r}: there is no such planner",
+                    hint=did_you_mean(name, [*resolved.planners, BASELINE]),
+                )
     for source in resolved.sources:
         source.build()
     return resolved.notices
@@ -227,7 +225,8 @@ def _open(folder: RunDirectory, resolved: ResolvedSuite) -> Manifest:
     provenance = collect() | {"data": str(data.resolve()) if data else ""}
     provenance |= {
         "suite_file_hash": file_hash(Path(suite.path)) if Path(suite.path).is_file() else "",
-        "simulator_files": file_hashes(suite.simulator),
+        "suite_beside": suite_beside(suite, folder.path),
+        "simulator_files": resolved.simulated["files"],
         "isolation": resolved.isolated,
     }
     manifest = Manifest(
@@ -283,7 +282,7 @@ def _drive(
         log.write("plan", message=str(ahead))
         results = compute(suite, reading.tasks(), setup, workers, folder.path)
         progress(Progress(len(folder.records), reading.total, errors))
-        for records in itertools.chain(reading.rejects(), results, reading.rejects()):
+        for records in itertools.chain(results, reading.rejects()):
             folder.append(records)
             log.cases(records)
             errors += sum(r.status is not Status.OK for r in records)

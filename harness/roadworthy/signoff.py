@@ -100,7 +100,7 @@ class Differences:
     """How two records differ.
 
     Attributes:
-        places: where, such as `values.pdms.score`.
+        places: where, such as `values.pdms.nc`.
         worst: largest difference of two numbers, relative to the larger where that is above 1;
             infinite where anything else differs.
     """

@@ -98,7 +98,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         suite: the suite as parsed.
         config_hash: hash of everything in the suite that can change a score.
         planners: per label its name, options, distribution, version, file hash, privileged flag.
-        metrics: per metric its spec (name, version, columns, source, formula).
+        metrics: per metric its spec (name, version, columns, source, formula) and its plugin, as
+            of a planner.
         protocol: the simulator's name and options.
         provenance: versions, git, hardware of the first start.
         notices: what was skipped and why.
@@ -335,13 +336,16 @@ def _read_manifest(path: Path) -> Manifest:
     return manifest
 
 
-class _Planner(msgspec.Struct):
+class _Plugin(msgspec.Struct, frozen=True):
     name: str = ""
     options: dict[str, Any] = {}
     distribution: str = ""
     version: str = ""
     content_hash: str = ""
     files: dict[str, str] = {}
+
+
+class _Planner(_Plugin, frozen=True):
     privileged: bool = False
 
 
@@ -351,6 +355,7 @@ class _Metric(msgspec.Struct):
     version: str = ""
     source: str = ""
     formula: str = ""
+    plugin: _Plugin = _Plugin()
 
 
 class _Suite(msgspec.Struct):

@@ -21,7 +21,7 @@
     workers = 2
 
     [[gate]]
-    metric = "pdms.score"
+    metric = "pdms"
     against = "baseline"
     margin = 0.01
 
@@ -133,7 +133,7 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     (not worse) and `improvement` (better).
 
     Attributes:
-        metric: the column, such as `pdms.score`.
+        metric: the column, such as `pdms`.
         planner: label; every planner unless given.
         at_least, at_most: what the mean has to keep to.
         against: `baseline`, the run given with --baseline, or the label of another planner.
@@ -265,7 +265,7 @@ def override(
     changes: dict[str, Any] = {}
     if planners:
         specs = [str(Path(p).absolute()) if ".py:" in p else p for p in planners]
-        configs = tuple(plugin_config(spec, "--planner") for spec in specs)
+        configs = tuple(plugin_config(spec, "--planner", is_planner=True) for spec in specs)
         changes["planners"] = _check_labels(configs, "--planner")
     if isolation is not None:
         changes["planners"] = tuple(
@@ -279,7 +279,11 @@ def override(
         run["workers"] = workers
     if ray_address is not None:
         run["ray_address"] = ray_address
-    return msgspec.structs.replace(suite, run=msgspec.structs.replace(suite.run, **run), **changes)
+    try:
+        changes["run"] = msgspec.convert(msgspec.to_builtins(suite.run) | run, RunConfig)
+    except msgspec.ValidationError as error:
+        raise SuiteError(f"run: {run}: {error}") from error
+    return msgspec.structs.replace(suite, **changes)
 
 
 def validate_label(label: str, where: str) -> str:
@@ -366,7 +370,10 @@ def plugin_configs(
     tables: list[dict[str, Any]] | list[str | dict[str, Any]], field: str, path: str
 ) -> tuple[PluginConfig, ...]:
     """Each as `plugin_config` reads it; `field` and `path` are for messages."""
-    return tuple(plugin_config(table, f"{path}: {field}[{i}]") for i, table in enumerate(tables))
+    return tuple(
+        plugin_config(table, f"{path}: {field}[{i}]", is_planner=field == "planners")
+        for i, table in enumerate(tables)
+    )
 
 
 def _check_isolation(value: object, where: str) -> str:
@@ -389,8 +396,11 @@ def _resources(table: object, where: str) -> Resources:
         ) from error
 
 
-def plugin_config(table: str | dict[str, Any], where: str) -> PluginConfig:
-    """A plugin as a suite names it: a name alone, or a table with its options.
+def plugin_config(
+    table: str | dict[str, Any], where: str, *, is_planner: bool = False
+) -> PluginConfig:
+    """A plugin as a suite names it: a name alone, or a table with its options; a suite's planner
+    has besides those the keys `isolation` and `resources`.
 
     Raises:
         SuiteError: it has no name, or a reserved key of another type.
@@ -400,8 +410,7 @@ def plugin_config(table: str | dict[str, Any], where: str) -> PluginConfig:
     for key, kind in (("name", str), ("label", str), ("optional", bool)):
         if key in table and not isinstance(table[key], kind):
             raise SuiteError(f"{where}.{key} = {table[key]!r}: wanted a {kind.__name__}")
-    planner = ": planners[" in where
-    reserved = _RESERVED | ({"isolation", "resources"} if planner else set())
+    reserved = _RESERVED | ({"isolation", "resources"} if is_planner else set())
     name = table.get("name")
     if not name:
         raise SuiteError(f"{where}: has no name", hint='Add `name = "..."`.')
@@ -410,9 +419,9 @@ def plugin_config(table: str | dict[str, Any], where: str) -> PluginConfig:
         label=validate_label(table.get("label") or _default_label(name), f"{where}.label"),
         optional=table.get("optional", False),
         isolation=_check_isolation(table.get("isolation", "none"), f"{where}.isolation")
-        if planner
+        if is_planner
         else "none",
-        resources=_resources(table.get("resources", {}), where) if planner else Resources(),
+        resources=_resources(table.get("resources", {}), where) if is_planner else Resources(),
         options={key: value for key, value in table.items() if key not in reserved},
         where=where,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 from roadworthy.errors import PluginError
 from roadworthy.host import PlannerHost
 from roadworthy.plugins import FactorySpec
-from roadworthy.rollout import Case, RolloutBatch
+from roadworthy.rollout import Case, CaseError, RolloutBatch
 from roadworthy.scenario import HISTORY, Scenario
 from roadworthy.solvability import drive_of
 from roadworthy.solvability.kernels import first_contact
 from roadworthy.vehicle import EgoIndex
 
-__all__ = ["Driven", "drive_with"]
+__all__ = ["Driven", "drive_with", "try_out"]
 
 _PLAN_LIMIT_S = 600.0
 """Kernels are compiled at first use."""
 _STANDS = 0.1
+_BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,22 @@ class Driven:
 
 
 def drive_with(planner: str, scenarios: Sequence[Scenario], traffic: str = "idm") -> list[Driven]:
+    """As `try_out`, of a planner that must not fail.
+
+    Raises:
+        PluginError: no such planner, or it failed.
+    """
+    driven = []
+    for drive in try_out(planner, scenarios, traffic):
+        if isinstance(drive, CaseError):
+            raise PluginError(f"planner {planner!r} failed in a trial: {drive.message}")
+        driven.append(drive)
+    return driven
+
+
+def try_out(
+    planner: str, scenarios: Sequence[Scenario], traffic: str = "idm"
+) -> Iterator[Driven | CaseError]:
     """Drive scenes in closed loop, replanned at 2 Hz.
 
     Args:
@@ -47,24 +64,23 @@ def drive_with(planner: str, scenarios: Sequence[Scenario], traffic: str = "idm"
         scenarios: admitted.
         traffic: of the simulator `closed-loop`.
 
+    Returns:
+        Per scene the drive, or how the planner failed in it.
+
     Raises:
-        PluginError: no such planner, or it failed.
+        PluginError: no such planner.
     """
-    if not scenarios:
-        return []
     options = {"replan_hz": 2, "traffic": traffic}
     simulator = FactorySpec("simulators", "closed-loop", options, "trial").build()
     host = PlannerHost(FactorySpec("planners", planner, {}, "trial"), _PLAN_LIMIT_S)
-    rollouts = simulator.run([Case(scenario, 0, 0) for scenario in scenarios], host)
-    failed = next((error for error in rollouts.errors if error is not None), None)
-    if failed is not None:
-        raise PluginError(f"planner {planner!r} failed in a trial: {failed.message}")
-    out = []
-    for row, scenario in enumerate(scenarios):
-        end = HISTORY + int(rollouts.length[row])
-        ego = rollouts.ego[row, HISTORY - 1 : end].copy()
-        out.append(Driven(ego, _contact(scenario, rollouts, row, ego)))
-    return out
+    for first in range(0, len(scenarios), _BATCH):
+        batch = scenarios[first : first + _BATCH]
+        rollouts = simulator.run([Case(scenario, 0, 0) for scenario in batch], host)
+        for row, scenario in enumerate(batch):
+            fault = rollouts.errors[row]
+            end = HISTORY + int(rollouts.length[row])
+            ego = rollouts.ego[row, HISTORY - 1 : end].copy()
+            yield fault or Driven(ego, _contact(scenario, rollouts, row, ego))
 
 
 def _contact(scenario: Scenario, rollouts: RolloutBatch, row: int, ego: NDArray[np.float64]) -> int:

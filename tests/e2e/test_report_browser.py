@@ -45,6 +45,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+    driver.set_script_timeout(120)  # of axe, on a busy machine
     yield driver
     driver.quit()
 
@@ -75,7 +76,7 @@ def resize(driver: Any, size: tuple[int, int], dark: bool = False) -> None:
 
 
 def until(driver: Any, condition: str) -> None:
-    WebDriverWait(driver, 10).until(lambda d: d.execute_script(f"return {condition}"), condition)
+    WebDriverWait(driver, 30).until(lambda d: d.execute_script(f"return {condition}"), condition)
 
 
 def shown_names(driver: Any) -> list[str]:

@@ -50,7 +50,7 @@ class Receipts:
         if not self._fresh.keys() - self._known.keys():
             return
         newest = [*self._known, *self._fresh][-_MOST:]
-        with contextlib.suppress(OSError, RunError):
+        with contextlib.suppress(OSError, RunError, RuntimeError):
             path = _path()
             path.parent.mkdir(parents=True, exist_ok=True)
             for old in path.parent.glob("*.hashes"):

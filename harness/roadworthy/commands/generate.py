@@ -59,7 +59,7 @@ def command(
     """
     from roadworthy.commands._output import print_json, print_table
     from roadworthy.plugins import FactorySpec, registry
-    from roadworthy.recognition import scenes_named
+    from roadworthy.recognition import scenes_named, scenes_to_keep_off
     from roadworthy.review import parse_options
     from roadworthy.variants import explained, generate_set, unsolvable_folder
 
@@ -83,7 +83,7 @@ def command(
         out,
         options=given,
         reaction_s=reaction,
-        against={subject: scenes_named([subject], data) for subject in against},
+        against={subject: scenes_to_keep_off(subject, data) for subject in against},
         reference=reference,
         workers=workers,
     )
@@ -101,7 +101,8 @@ def command(
     for parent, reason in made.unfit.items():
         click.echo(f"not varied: {parent}: {reason}", err=True)
     if made.reference:
-        click.echo(f"{made.reference} survives {made.survived} of {made.stored}", err=True)
+        failed = f"; it failed with an error in {made.untried}" if made.untried else ""
+        click.echo(f"{made.reference} survives {made.survived} of {made.stored}{failed}", err=True)
     if made.labels.get("unsolvable"):
         click.echo(f"kept apart: {unsolvable_folder(out)}", err=True)
     return ExitCode.OK

@@ -43,7 +43,7 @@ def command(
     from roadworthy.commands._output import print_json, print_table
     from roadworthy.failures import Reason
     from roadworthy.mining import mine
-    from roadworthy.recognition import scenes_named
+    from roadworthy.recognition import scenes_to_keep_off
 
     found = mine(
         run,
@@ -52,7 +52,7 @@ def command(
         data=data,
         limit=limit,
         hold_out=hold_out,
-        against={name: scenes_named([name], data) for name in against},
+        against={name: scenes_to_keep_off(name, data) for name in against},
     )
     if as_json:
         print_json(found)

@@ -1,4 +1,4 @@
-"""`roadworthy train TRAINER --planner anchor --checkpoint BASE --scenes STORE --out DIR`"""
+"""`roadworthy train TRAINER --checkpoint BASE --scenes STORE --out DIR`"""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["command"]
 
 @click.command("train")
 @click.argument("trainer")
-@click.option("--planner", default="anchor", show_default=True,
-              help="A name, module:Class, or ./file.py:Class. It must take proposals' scores "
-              "from a network; see docs/post-training.md.")  # fmt: skip
+@click.option("--planner", help="Who learns: a name, module:Class, or ./file.py:Class, made with "
+              "the checkpoint if one is given; see docs/post-training.md [whom the trainer makes "
+              "of the checkpoint, or of nothing].")  # fmt: skip
 @click.option("--checkpoint", type=click.Path(path_type=Path),
               help="What to begin with; without it, from nothing.")  # fmt: skip
 @click.option("--scenes", "subjects", multiple=True, required=True, metavar="[NAME=]SUBJECT[,..]",
@@ -32,7 +32,7 @@ __all__ = ["command"]
               help="Folder with real logs [$ROADWORTHY_DATA].")  # fmt: skip
 def command(
     trainer: str,
-    planner: str,
+    planner: str | None,
     checkpoint: Path | None,
     subjects: tuple[str, ...],
     out: Path,
@@ -46,7 +46,7 @@ def command(
     TRAINER is a registered name (`roadworthy plugins list`), module:Class, or ./file.py:Class.
     """
     from roadworthy.plugins import FactorySpec, registry
-    from roadworthy.recognition import scenes_named
+    from roadworthy.recognition import scenes_named, scenes_to_keep_off
     from roadworthy.review import parse_options
     from roadworthy.splits import require_disjoint
 
@@ -56,11 +56,11 @@ def command(
         found = list(scenes_named(named.split(","), data))
         sets[name if equals else text] = found
         for other in against:
-            require_disjoint(found, scenes_named([other], data), name or text, other)
+            require_disjoint(found, scenes_to_keep_off(other, data), name or text, other)
     entry = registry().resolve("trainers", trainer)
     built = FactorySpec("trainers", entry.spec, parse_options(options), "--set").build()
     start: object = checkpoint
-    if planner != "anchor":
+    if planner:
         given = {} if checkpoint is None else {"checkpoint": str(checkpoint)}
         named_planner = registry().resolve("planners", planner)
         start = FactorySpec("planners", named_planner.spec, given, "--planner").build()

@@ -105,11 +105,12 @@ def _drive_sample(
     """Problems, and labels of planners that only the user can vouch for."""
     import msgspec
 
-    from roadworthy.runner import drive_again, suite_of
+    from roadworthy.recorded import data_of, suite_of
+    from roadworthy.runner import drive_again
     from roadworthy.seeding import derive_seed
     from roadworthy.signoff import TOLERANCE, compare_records
 
-    suite = suite_of(run.manifest, run.path)
+    suite = suite_of(run)
     given = [
         msgspec.structs.replace(c, name=_absolute(planners.get(c.label, c.name)))
         for c in suite.planners
@@ -126,8 +127,7 @@ def _drive_sample(
     able = [r for r in run.records if r.planner in labels and r.status in ("ok", "planner_error")]
     able.sort(key=lambda r: derive_seed(0, "verify", mark, r.planner, r.key))
     signed = {(r.planner, r.key): r for r in (able[:sample] if sample else able)}
-    recorded = run.manifest.provenance.get("data")
-    again = drive_again(run, suite, signed, data=data or (Path(recorded) if recorded else None))
+    again = drive_again(run, suite, signed, data=data or data_of(run))
     problems = []
     for label, now in again.planners.items():
         then = run.manifest.planners[label]

@@ -84,5 +84,5 @@ def columns_of(manifest: Manifest) -> dict[ColumnKey, dict[str, Any]]:
 
 
 def column_name(metric: str, column: str) -> str:
-    """What tables call a column: `pdms.score`, or `success` where both names are equal."""
+    """What tables call a column: `pdms.nc`, or `success` where both names are equal."""
     return column if metric == column else f"{metric}.{column}"

@@ -117,7 +117,7 @@ class ColumnDifference(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """`pdms.score`, or `success` where metric and column have one name."""
+        """`pdms.nc`, or `success` where metric and column have one name."""
         return column_name(self.metric, self.column)
 
     def power_sentence(self) -> str:

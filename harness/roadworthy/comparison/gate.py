@@ -1,11 +1,11 @@
 """Gates: rules of a suite that a run has to meet, judged by intervals and not by luck.
 
     [[gate]]                       # absolute: the mean is high enough
-    metric = "pdms.score"
+    metric = "pdms"
     at_least = 0.8
 
     [[gate]]                       # non-inferior: not worse than the baseline by more than 0.01
-    metric = "pdms.score"
+    metric = "pdms"
     against = "baseline"
     margin = 0.01
 
@@ -298,6 +298,12 @@ def _sides(
                 hint=did_you_mean(name, known),
             )
     judged = [rule.planner] if rule.planner else [x for x in labels if x != rule.against]
+    if not judged:
+        raise SuiteError(
+            f"gate[{i}]: {run.path} has no planner but {rule.against!r}, which others are judged "
+            "against",
+            hint="Run another planner beside it, or drop the rule.",
+        )
     for label in judged:
         player = Contestant(run, label, label)
         if not rule.against:

@@ -80,7 +80,7 @@ def rank(
 
     Args:
         entries: runs (all their planners) or (run, planner) pairs.
-        column: such as `pdms.score`; the first headline column unless given.
+        column: such as `pdms`; the first headline column unless given.
         confidence: joint level of the ranks.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,11 +194,21 @@ def _metric_faults(a: Contestant, b: Contestant) -> list[str]:
     common = [name for name in first if name in second]
     if not common:
         return [f"no metric in common ({_list(first)} and {_list(second)})"]
-    return [
-        f"metric {name} has version {first[name]['version']} and {second[name]['version']}"
-        for name in common
-        if first[name]["version"] != second[name]["version"]
-    ]
+    return [fault for name in common for fault in _unlike(name, first[name], second[name])]
+
+
+def _unlike(name: str, first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """How a metric of one run is another than that of the same name in the other."""
+    if first["version"] != second["version"]:
+        return [f"metric {name} has version {first['version']} and {second['version']}"]
+    mine, theirs = first["plugin"], second["plugin"]
+    if not (mine["name"] and theirs["name"]):  # a run of before this was written down
+        return []
+    if mine["options"] != theirs["options"]:
+        return [f"metric {name} has options {mine['options']!r} and {theirs['options']!r}"]
+    if mine["content_hash"] != theirs["content_hash"]:
+        return [f"metric {name} is of two states of its file, but of one version"]
+    return []
 
 
 def _protocol_faults(a: Contestant, b: Contestant) -> list[str]:

@@ -22,11 +22,12 @@ def share_of(devices: tuple[str, ...], number: int, workers: int) -> str | None:
 
     Args:
         devices: those that there are.
-        number: of the worker, from 0.
-        workers: how many there will be.
+        number: the worker's place, from 0; who takes another's place takes its share.
+        workers: how many places there are.
     """
     if len(devices) < 2 or workers < 2:
         return None
-    each = max(1, len(devices) // workers)
-    first = number * each % len(devices)
-    return ",".join(devices[first : first + each])
+    if workers >= len(devices):
+        return devices[number % len(devices)]
+    first, end = (n * len(devices) // workers for n in (number, number + 1))
+    return ",".join(devices[first:end])

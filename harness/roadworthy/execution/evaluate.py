@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,6 @@ def evaluate(
     host: PlannerHost,
     simulator: Simulator,
     metrics: Sequence[Metric],
-    after_each: Callable[[], None] = lambda: None,
 ) -> list[Judged]:
     """Drive and judge `cases`; one `Judged` per case, in order.
 
@@ -53,11 +52,12 @@ def evaluate(
         host: carries the planner.
         simulator: drives.
         metrics: judge.
-        after_each: called after each batch, with its planners released.
     """
     begin = time.perf_counter()
+    culprit = Status.SIMULATOR_ERROR
     try:
         rollouts = simulator.run(cases, host)
+        culprit = Status.METRIC_ERROR
         good = [i for i, error in enumerate(rollouts.errors) if error is None]
         driven = rollouts.select(good)
         scores = [metric.score(driven) for metric in metrics] if good else []
@@ -65,14 +65,12 @@ def evaluate(
         plain = [_plain(score) for score in scores]
     except Exception as error:  # whatever failed, it is charged to one case below
         if len(cases) == 1:
-            return [Judged(_blame(label, indexes[0], cases[0], error, "rollouts" in locals()))]
+            return [Judged(_blame(label, indexes[0], cases[0], error, culprit))]
         return [
             judged
             for index, case in zip(indexes, cases, strict=True)
-            for judged in evaluate(label, [index], [case], host, simulator, metrics, after_each)
+            for judged in evaluate(label, [index], [case], host, simulator, metrics)
         ]
-    finally:
-        after_each()
     spent = (time.perf_counter() - begin) / len(cases)
     place = {row: i for i, row in enumerate(good)}
     out = []
@@ -149,8 +147,7 @@ def _check_scores(scores: Sequence[Scores], rows: int) -> None:
                 )
 
 
-def _blame(label: str, index: int, case: Case, error: Exception, simulated: bool) -> CaseRecord:
-    status = Status.METRIC_ERROR if simulated else Status.SIMULATOR_ERROR
+def _blame(label: str, index: int, case: Case, error: Exception, status: Status) -> CaseRecord:
     text = "".join(traceback.format_exception(error, limit=-8))
     fault = CaseError(status, type(error).__name__, str(error), traceback=text)
     return failed_record(label, index, case, fault)

@@ -40,9 +40,8 @@ def run_processes(tasks: Iterable[Task], setup: Setup, workers: int) -> Iterator
     """
     queue: collections.deque[Task] = collections.deque()
     source = iter(tasks)
-    crew: list[Worker] = []
+    crew: dict[int, Worker] = {}
     devices = visible_gpus()
-    hired = 0
 
     def next_task() -> Task | None:
         return queue.popleft() if queue else next(source, None)
@@ -50,8 +49,8 @@ def run_processes(tasks: Iterable[Task], setup: Setup, workers: int) -> Iterator
     try:
         while True:
             while len(crew) < workers and (task := next_task()) is not None:
-                crew.append(Worker(setup, task, share_of(devices, hired, workers)))
-                hired += 1
+                place = next(i for i in range(workers) if i not in crew)
+                crew[place] = Worker(setup, task, share_of(devices, place, workers))
             if not crew:
                 return
             if len(queue) < workers and (task := next(source, None)) is not None:
@@ -60,15 +59,19 @@ def run_processes(tasks: Iterable[Task], setup: Setup, workers: int) -> Iterator
             else:
                 timeout = 0.25
             multiprocessing.connection.wait(
-                [thing for worker in crew for thing in (worker.pipe, worker.process.sentinel)],
+                [
+                    thing
+                    for worker in crew.values()
+                    for thing in (worker.pipe, worker.process.sentinel)
+                ],
                 timeout=timeout,
             )
-            for worker in list(crew):
+            for place, worker in list(crew.items()):
                 outcome = worker.poll()
                 if outcome is None:
                     continue
                 if isinstance(outcome, CaseError):
-                    crew.remove(worker)
+                    del crew[place]
                     lost = worker.task
                     if more := tried_again(lost, outcome):
                         queue.extendleft(reversed(more))
@@ -79,7 +82,7 @@ def run_processes(tasks: Iterable[Task], setup: Setup, workers: int) -> Iterator
                 if short:
                     # Memory may have been leaked by others: these cases get a new worker each.
                     worker.kill()
-                    crew.remove(worker)
+                    del crew[place]
                     queue.extendleft(reversed(short))
                     kept = {task.indexes[0] for task in short}
                     yield [record for record in outcome if record.index not in kept]
@@ -87,12 +90,12 @@ def run_processes(tasks: Iterable[Task], setup: Setup, workers: int) -> Iterator
                 following = next_task()
                 if following is None:
                     worker.close()
-                    crew.remove(worker)
+                    del crew[place]
                 else:
                     worker.give(following)
                 yield outcome
     finally:
-        for worker in crew:
+        for worker in crew.values():
             worker.kill()
 
 

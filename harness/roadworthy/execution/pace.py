@@ -93,7 +93,7 @@ def remember(keys: Mapping[str, str], records: Iterable[CaseRecord]) -> None:
         known.pop(keys[label], None)
         known[keys[label]] = sum(times) / len(times)
     newest = dict(list(known.items())[-_MOST:])
-    with contextlib.suppress(OSError, RunError):
+    with contextlib.suppress(OSError, RunError, RuntimeError):
         _path().parent.mkdir(parents=True, exist_ok=True)
         write_file(_path(), msgspec.json.encode(newest))
 

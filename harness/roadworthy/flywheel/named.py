@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from roadworthy.flywheel.config import Flywheel
 from roadworthy.plugins import Entry, FactorySpec
 from roadworthy.plugins.options import describe_options
 from roadworthy.provenance import named_files, path_hash
-from roadworthy.resolved import find_source, spec_of
+from roadworthy.resolved import find_source, require_column, spec_of
+from roadworthy.score import MetricSpec
 from roadworthy.suite import PluginConfig
 
 __all__ = ["CACHE", "CHECKPOINT", "Named"]
@@ -44,8 +48,16 @@ class Named:
         self.planner = self.spec("planners", flywheel.planner)
         self.simulator = self.spec("simulators", flywheel.simulator)
         self.simulator.build()
-        for metric in (*flywheel.metrics, *flywheel.open_loop_metrics):
-            self.spec("metrics", metric).build()
+        closed, opened = (
+            {spec.name: msgspec.to_builtins(spec) for spec in self._specs(configs)}
+            for configs in (flywheel.metrics, flywheel.open_loop_metrics)
+        )
+        for name in flywheel.headline:
+            require_column(name, opened | closed, f"{flywheel.path}: headline")
+        for i, rule in enumerate(flywheel.accept):
+            require_column(rule.metric, closed, f"{flywheel.path}: accept[{i}].metric")
+        if flywheel.scaling is not None:
+            require_column(flywheel.scaling.metric, closed, f"{flywheel.path}: scaling.metric")
         if flywheel.open_loop is not None:
             self.spec("simulators", flywheel.open_loop).build()
         for config in (flywheel.pretrain.trainer, *(arm.trainer for arm in flywheel.arms)):
@@ -56,6 +68,9 @@ class Named:
         for specs in self.sources.values():
             for spec in specs:
                 spec.build()
+
+    def _specs(self, configs: Iterable[PluginConfig]) -> list[MetricSpec]:
+        return [self.spec("metrics", config).build().spec for config in configs]
 
     def spec(self, kind: str, config: PluginConfig) -> FactorySpec:
         """How to make what the file names."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.comparison.casetable import ColumnKey, column_name, columns_of, tabulate
-from roadworthy.errors import RunError, SuiteError, did_you_mean
+from roadworthy.errors import RunError
 from roadworthy.flywheel.config import Flywheel
 from roadworthy.flywheel.equivalence import equivalence
 from roadworthy.flywheel.evaluating import RUN, Evaluation
@@ -201,14 +201,7 @@ def results_of(
             wanted = scaling is not None and scaling.group in (group, "all")
             if scaling is not None and wanted and set_name == "test" and not open_loop:
                 equivalences.append(block.equivalence(scaling.metric, scaling.multiples,
-                                                      scaling.arm, flywheel.path))  # fmt: skip
-    columns = list(dict.fromkeys(cell.column for cell in table))
-    for name in flywheel.headline:
-        if name not in columns:
-            raise SuiteError(
-                f"{flywheel.path}: headline names {name!r}, which no metric gives",
-                hint=did_you_mean(name, columns),
-            )
+                                                      scaling.arm))  # fmt: skip
     generation = flywheel.generation
     return Results(
         name=flywheel.name,
@@ -309,17 +302,9 @@ class _Block:
                 )
         return found
 
-    def equivalence(
-        self, column: str, multiples: Sequence[int], arm: str, path: str
-    ) -> DataEquivalence:
-        names = {column_name(*key): key for key in self.keys}
-        if column not in names:
-            raise SuiteError(
-                f"{path}: scaling.metric = {column!r}: no metric gives it",
-                hint=did_you_mean(column, names),
-            )
-        key = names[column]
-        k = self.keys.index(key)
+    def equivalence(self, column: str, multiples: Sequence[int], arm: str) -> DataEquivalence:
+        k = [column_name(*key) for key in self.keys].index(column)
+        key = self.keys[k]
         curve = [BASE if m == 1 else f"{BASE}-{m}x" for m in multiples]
         means = crossed([self.values[a][:, :, k] for a in (*curve, arm)], self.groups)
         found = equivalence(means, multiples, len(curve), self.specs[key]["better"])

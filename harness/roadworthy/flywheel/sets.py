@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roadworthy.errors import RunError
+from roadworthy.flywheel.config import SPLITS
 from roadworthy.flywheel.named import Named
 from roadworthy.flywheel.scenes import read_store, refused_of, store_sources, write_store
 from roadworthy.flywheel.stages import Stage, Stages
@@ -99,6 +100,11 @@ def read_sets(named: Named, stages: Stages, workers: int) -> tuple[Sets, list[st
     made: dict[str, Stage] = {}
     notices: list[str] = []
     for name, specs in named.sources.items():
+        if not specs and name in SPLITS:
+            raise RunError(
+                f"set {name!r}: none of its sources is there",
+                hint="Name the folder that holds them with --data DIR or ROADWORTHY_DATA.",
+            )
         if not specs:
             continue
         inputs = {"set": name, "sources": [named.described(spec) for spec in specs]}

@@ -20,7 +20,7 @@ from __future__ import annotations
 from roadworthy.scenario_store.reader import ScenarioStore, is_store
 from roadworthy.scenario_store.records import MapRecord, RejectedRecord, SceneRecord
 from roadworthy.scenario_store.validation import validate_store
-from roadworthy.scenario_store.writer import StoreWriter
+from roadworthy.scenario_store.writer import StoreWriter, require_free
 
 __all__ = [
     "MapRecord",
@@ -29,5 +29,6 @@ __all__ = [
     "SceneRecord",
     "StoreWriter",
     "is_store",
+    "require_free",
     "validate_store",
 ]

@@ -29,10 +29,20 @@ from roadworthy.scenario_store.records import (
 )
 from roadworthy.vehicle import Vehicle
 
-__all__ = ["SHARD_BYTES", "StoreWriter", "encode_header"]
+__all__ = ["SHARD_BYTES", "StoreWriter", "encode_header", "require_free"]
 
 SHARD_BYTES = 256 * 2**20
 """A file of arrays is closed before it grows beyond this, unless one scene alone is larger."""
+
+
+def require_free(path: Path) -> None:
+    """Refuse a folder that is there already, unless it is empty.
+
+    Raises:
+        DataError: it is taken.
+    """
+    if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+        raise DataError(f"{path}: is there already", hint="Name another folder, or remove it.")
 
 
 class StoreWriter:
@@ -54,8 +64,7 @@ class StoreWriter:
     """
 
     def __init__(self, path: Path, shard_bytes: int = SHARD_BYTES) -> None:
-        if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
-            raise DataError(f"{path}: is there already", hint="Name another folder, or remove it.")
+        require_free(path)
         self.path = path
         self._part = path.with_name(f"{path.name}.{os.getpid()}.part")
         self._shard_bytes = shard_bytes

@@ -21,7 +21,7 @@ Where neither is defined, or would mislead, the interval says by `method` what i
 * `exact`: all values are 0 or 1 and each cluster is one scenario. Clopper-Pearson bounds;
   coverage is at least nominal, usually above. Zero failures get an honest upper bound.
 * `constant`: all clusters have one value, and it is not 0 or 1 throughout. The ends are that
-  value, which claims nothing of clusters unlike those seen; `unlike` bounds their share.
+  value, which claims nothing of clusters unlike those seen.
 * `sparse`: fewer than four clusters, and not most of them, depart from the most frequent
   value; of differences fewer than six, where no sign test can reach 5 % either. Each end is
   that value plus the Clopper-Pearson bound on the share that departs to its side, times the
@@ -86,8 +86,6 @@ class Interval:
         clusters: independent groups of them.
         se: standard error, NaN for fewer than two clusters.
         method: how the ends were found; see the module.
-        unlike: upper bound, at half the error level, of the share of clusters that differ
-            from the one value seen; 1 unless `method` is `constant`.
     """
 
     value: float
@@ -98,7 +96,6 @@ class Interval:
     clusters: int
     se: float
     method: str
-    unlike: float = 1.0
 
 
 def interval_of_means(
@@ -228,12 +225,10 @@ def _same_clusters(s: _Floats, m: _Floats, settings: _Settings) -> list[Interval
         low[usual] = np.where(wider, np.minimum(chosen[0], student[0]), chosen[0])
         high[usual] = np.where(wider, np.maximum(chosen[1], student[1]), chosen[1])
         names[usual] = settings.method
-    unlike = np.ones(len(value))
     for k in np.flatnonzero(few) if count > 1 else ():
         if off[k] == 0:
             low[k] = high[k] = value[k] = departures[k][0]
             se[k], names[k] = 0.0, "constant"
-            unlike[k] = binomial_interval(0, count, confidence)[1]
         elif count >= _FEWEST:
             low[k], high[k] = _sparse(departures[k], m[:, k], confidence)
             names[k] = "sparse"
@@ -247,7 +242,6 @@ def _same_clusters(s: _Floats, m: _Floats, settings: _Settings) -> list[Interval
             clusters=count,
             se=float(se[k]),
             method=str(names[k]),
-            unlike=float(unlike[k]),
         )
         for k in range(len(value))
     ]

@@ -13,9 +13,10 @@ import msgspec
 from roadworthy.admission import admit
 from roadworthy.errors import DataError, PluginError, ScenarioError
 from roadworthy.execution.pool import in_order
+from roadworthy.plugins import registry
 from roadworthy.protocols import Generator
 from roadworthy.scenario import Scenario
-from roadworthy.scenario_store import StoreWriter
+from roadworthy.scenario_store import StoreWriter, require_free
 from roadworthy.seeding import generator as random_numbers
 from roadworthy.solvability import (
     REACTION_S,
@@ -27,7 +28,7 @@ from roadworthy.solvability import (
 )
 from roadworthy.splits import require_disjoint
 from roadworthy.store import write_file
-from roadworthy.trial import drive_with
+from roadworthy.trial import Driven, try_out
 from roadworthy.variants.checks import check_variant
 
 __all__ = [
@@ -68,6 +69,7 @@ class GeneratedSet(msgspec.Struct, frozen=True, kw_only=True):
             they are among the unsolvable, and tagged so.
         reference: the planner that was tried on each variant, "" for none.
         survived: in how many of the stored ones it met nobody; `trials.jsonl` says which.
+        untried: in how many of the stored ones it failed with an error; they have no trial.
         stored: how many variants are in this store.
     """
 
@@ -86,6 +88,7 @@ class GeneratedSet(msgspec.Struct, frozen=True, kw_only=True):
     clairvoyant: int = 0
     reference: str = ""
     survived: int = 0
+    untried: int = 0
     stored: int
 
 
@@ -174,10 +177,15 @@ def generate_set(
             number changes no byte.
 
     Raises:
-        DataError: `out` is taken, there is nothing to vary, or nothing was admitted.
+        DataError: `out` or its folder of unsolvable ones is taken, there is nothing to vary, or
+            nothing was admitted.
         LeakError: a parent is related to a set of `against`; nothing is written.
-        PluginError: the generator raised.
+        PluginError: the generator raised, or there is no such reference.
     """
+    require_free(out)
+    require_free(unsolvable_folder(out))
+    if reference:
+        registry().resolve("planners", reference)  # so that a wrong name is said before any work
     scenes = list(parents)
     if not scenes:
         raise DataError("there is no scene to vary", hint="`roadworthy scenarios list` says why.")
@@ -298,19 +306,26 @@ def _generated(
 def _write(
     out: Path, variants: Sequence[tuple[Scenario, Certificate]], described: GeneratedSet
 ) -> GeneratedSet:
+    scenes = [scene for scene, _ in variants]
+    trials: list[Trial] = []
+    if described.reference:
+        driven = zip(scenes, try_out(described.reference, scenes), strict=True)
+        trials = [
+            Trial(scenario=scene.hash, planner=described.reference, contact=drive.contact)
+            for scene, drive in driven
+            if isinstance(drive, Driven)
+        ]
+        described = msgspec.structs.replace(
+            described,
+            survived=sum(trial.contact < 0 for trial in trials),
+            untried=len(scenes) - len(trials),
+        )
     with StoreWriter(out) as store:
-        for scene, _ in variants:
+        for scene in scenes:
             store.add(scene, split=SPLIT)
     write_certificates(out, (certificate for _, certificate in variants))
     if described.reference:
-        driven = drive_with(described.reference, [scene for scene, _ in variants])
-        trials = [
-            Trial(scenario=scene.hash, planner=described.reference, contact=drive.contact)
-            for (scene, _), drive in zip(variants, driven, strict=True)
-        ]
         write_file(out / TRIALS, b"".join(msgspec.json.encode(t) + b"\n" for t in trials))
-        survived = sum(trial.contact < 0 for trial in trials)
-        described = msgspec.structs.replace(described, survived=survived)
     text = msgspec.json.format(msgspec.json.encode(described), indent=2)
     write_file(out / MANIFEST, text + b"\n")
     return described

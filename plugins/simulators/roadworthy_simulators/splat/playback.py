@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from roadworthy.errors import RunError
-from roadworthy.mining import scenes_of_run
 from roadworthy.plugins import FactorySpec, registry
+from roadworthy.recorded import data_of, scenes_of_run, suite_of
 from roadworthy.replay import Replay, load_replay
 from roadworthy.rollout import Case
 from roadworthy.scenario import DT, Scenario
@@ -71,7 +70,7 @@ class Playback:
 def had_cameras(run: Run) -> bool:
     """Whether a run's planners saw pictures of this simulator."""
     try:
-        suite = msgspec.convert(run.manifest.suite, Suite)
+        suite = suite_of(run)
         entry = registry().resolve("simulators", suite.simulator.name, base=Path(suite.path).parent)
         return entry.load() is Splat
     except Exception:  # of a plugin that is no longer there, or broken
@@ -95,7 +94,7 @@ def playbacks(
         RunError: a rollout is absent, or a scene that the sources no longer give.
     """
     wanted = list(wanted)
-    suite = msgspec.convert(run.manifest.suite, Suite)
+    suite = suite_of(run)
     home = Path(suite.path).parent
     options = dict(suite.simulator.options) | {"threads": threads}
     if backend:
@@ -116,9 +115,8 @@ def playbacks(
 
 
 def _scenes(run: Run, suite: Suite, hashes: set[str]) -> dict[str, Scenario]:
-    recorded = run.manifest.provenance.get("data")
     found: dict[str, Scenario] = {}
-    for scene in scenes_of_run(suite, Path(recorded) if recorded else None):
+    for scene in scenes_of_run(suite, data_of(run)):
         if isinstance(scene, Scenario) and scene.hash in hashes:
             found.setdefault(scene.hash, scene)
             if len(found) == len(hashes):
