@@ -85,6 +85,7 @@ def run_suite(
         SuiteError, PluginError, RunError: if it cannot be started or go on; finished cases
             are kept.
     """
+    out = out.absolute()  # a planner may change the working directory
     resolved = resolve_suite(suite, data, out)
     with RunDirectory(out) as folder:
         manifest = _open(folder, resolved)

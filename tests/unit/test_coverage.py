@@ -89,6 +89,32 @@ def test_coverage(draw: Draw, truth: float, clusters: int, largest: int) -> None
     assert 0.93 <= covered <= 0.97
 
 
+@pytest.mark.parametrize("whole", [0.0, 0.5, 1.0], ids=["apart", "both", "as a whole"])
+@pytest.mark.parametrize(("logs", "truth"), [(12, 0.01), (12, 0.05), (60, 0.01)])
+def test_rare_events_of_logs_with_five_scenes(logs: int, truth: float, whole: float) -> None:
+    """Scenes fail one by one, or logs as a whole; what was not seen may still happen."""
+    rng = np.random.default_rng(logs)
+    groups = np.repeat(np.arange(logs), 5)
+    together = (rng.random((logs, STUDIES)) < truth)[groups]
+    alone = rng.random((5 * logs, STUDIES)) < truth
+    failed = np.where((rng.random((logs, STUDIES)) < whole)[groups], together, alone)
+    found = stats.interval_of_means(failed.astype(float), groups, resamples=999)
+    assert np.mean([i.low <= truth <= i.high for i in found]) >= 0.95
+
+
+def test_sixty_scenes_of_twelve_logs_say_no_more_than_twelve_scenes() -> None:
+    (nothing,) = stats.interval_of_means(np.zeros((60, 1)), np.repeat(np.arange(12), 5))
+    (everything,) = stats.interval_of_means(np.ones((60, 1)), np.repeat(np.arange(12), 5))
+    (apart,) = stats.interval_of_means(np.zeros((12, 1)))
+    assert (nothing.low, nothing.high) == (0.0, apart.high)
+    assert (everything.low, everything.high) == pytest.approx((1.0 - apart.high, 1.0))
+    assert (nothing.method, nothing.scenarios, nothing.clusters) == ("exact", 60, 12)
+    (change,) = stats.interval_of_means(
+        np.zeros((60, 1)), np.repeat(np.arange(12), 5), shares=False
+    )
+    assert (change.low, change.high, change.method) == (0.0, 0.0, "constant")
+
+
 def test_ignoring_logs_is_what_goes_wrong_otherwise() -> None:
     values, _ = study(normal, 30, 5, seed=1)
     found = stats.interval_of_means(values[:, :500], resamples=999)

@@ -21,7 +21,11 @@ probability of at most 2.5 %, whatever the number of scenarios. How often an equ
 passes depends on that number: `roadworthy compare` says what it takes. Every rule has to
 hold, so that several rules need no correction: they cannot make a bad planner pass.
 
-A planner whose every case equals the baseline's has no difference to speak of and passes.
+A planner whose every case equals the baseline's has no difference to speak of and passes a
+`margin`; the reason says what share of other logs might differ all the same. That is the limit of a
+difference: one that shows in a share q of independent logs is in none of n with a probability of
+(1 - q)^n. An absolute rule has no such limit: no failure in n logs leaves its upper bound.
+
 A rule that cannot be judged fails, and says why. Scenes that were rejected before any planner
 saw them are no errors.
 """
@@ -239,7 +243,9 @@ def _reason(
     n = f"{interval.scenarios} scenarios"
     if other is not None and interval.method == "constant" and interval.value == 0.0:
         same = f"{rule.metric} of {player.label} equals that of {other.label} in all {n}"
-        return f"{same}." if passed else f"{same}, which is no improvement."
+        unseen = 100.0 * stats.binomial_interval(0, interval.clusters, rule.confidence)[1]
+        known = f"{same}; it may differ in up to {unseen:.2g} % of others."
+        return known if passed else f"{same}, which is no improvement."
     value, low, high = interval.value, interval.low, interval.high
     subject = f"{rule.metric} of {player.label} is"
     if other is not None:

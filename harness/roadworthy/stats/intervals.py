@@ -18,10 +18,12 @@ clusters come from a skewed distribution, which is why it is not the default.
 
 Where neither is defined, or would mislead, the interval says by `method` what it is instead:
 
-* `exact`: all values are 0 or 1 and each cluster is one scenario. Clopper-Pearson bounds;
-  coverage is at least nominal, usually above. Zero failures get an honest upper bound.
-* `constant`: all clusters have one value, and it is not 0 or 1 throughout. The ends are that
-  value, which claims nothing of clusters unlike those seen.
+* `exact`: all values are 0 or 1, and each cluster is one scenario or all values are equal.
+  Clopper-Pearson bounds; coverage is at least nominal, usually above. Zero failures get an honest
+  upper bound, and it is of the clusters: 60 scenes of 12 logs without a failure say no more than 12
+  scenes do, as a log may fail as a whole.
+* `constant`: all clusters have one value, and it is not 0 or 1 throughout, or a difference. The
+  ends are that value, which claims nothing of clusters unlike those seen.
 * `sparse`: fewer than four clusters, and not most of them, depart from the most frequent
   value; of differences fewer than six, where no sign test can reach 5 % either. Each end is
   that value plus the Clopper-Pearson bound on the share that departs to its side, times the
@@ -44,7 +46,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Literal
@@ -129,11 +131,12 @@ def interval_of_means(
     sums, sizes = _by_cluster(filled, groups), _by_cluster(defined.astype(np.float64), groups)
     sparse = _SPARSE if shares else _SPARSE_DIFFERENCES
     out = _ratios(sums, sizes, _Settings(confidence, method, resamples, seed, sparse))
-    for k in np.flatnonzero(shares & binary & (sizes.max(axis=0, initial=0.0) == 1.0)):
-        n = int(sizes[:, k].sum())
-        low, high = binomial_interval(round(sums[:, k].sum()), n, confidence)
+    for k in np.flatnonzero(shares & binary):
         old = out[k]
-        out[k] = Interval(old.value, low, high, confidence, n, n, old.se, "exact")
+        single = sizes[:, k].max(initial=0.0) == 1.0
+        if old.clusters and (single or old.value in (0.0, 1.0)):
+            ends = binomial_interval(round(old.value * old.clusters), old.clusters, confidence)
+            out[k] = replace(old, low=ends[0], high=ends[1], method="exact")
     return out
 
 
