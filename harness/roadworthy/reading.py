@@ -33,6 +33,7 @@ class Reading:
 
     Attributes:
         hashes: of the scenarios read so far.
+        keys: of the cases read so far, those of rejected scenes among them.
         repairs: `source/id` -> what admission changed.
         total: how many cases there are, as the sources say, None if they do not; as counted when
             `is_complete`.
@@ -47,6 +48,7 @@ class Reading:
         self._done = done
         self._rejected: list[CaseRecord] = []
         self.hashes: list[str] = []
+        self.keys: set[str] = set()
         self.repairs: dict[str, tuple[str, ...]] = {}
         scenes = [_length(spec) for spec in self._sources]
         known = [n for n in scenes if n is not None]
@@ -84,7 +86,9 @@ class Reading:
                     self.repairs[name] = scene.repairs
                 for repetition in range(self._suite.repetitions):
                     seed = derive_seed(self._suite.seed, "case", scene.hash, repetition)
-                    yield index, Case(scene, repetition, seed, self._protocol)
+                    case = Case(scene, repetition, seed, self._protocol)
+                    self.keys.add(case.key)
+                    yield index, case
             index += 1
         cases = len(self.hashes) * self._suite.repetitions + index - len(self.hashes)
         self.total = cases * len(self._planners)
@@ -110,12 +114,14 @@ class Reading:
         receipts.keep()
 
     def _reject(self, index: int, scene: Rejected) -> None:
+        key = content_hash(("rejected", scene.source, scene.id, self._protocol))
+        self.keys.add(key)
         for label in self._planners:
             self._rejected.append(
                 CaseRecord(
                     index=index,
                     planner=label,
-                    key=content_hash(("rejected", scene.source, scene.id, self._protocol)),
+                    key=key,
                     scenario=scene.id,
                     source=scene.source,
                     scenario_hash="",

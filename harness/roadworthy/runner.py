@@ -297,7 +297,18 @@ def _drive(
 
 
 def _finish(folder: RunDirectory, manifest: Manifest, reading: Reading) -> Run:
-    """Write what is derived from the records of a complete run."""
+    """Write what is derived from the records of a complete run.
+
+    Raises:
+        RunError: there are records of other cases than the sources now give.
+    """
+    strange = [r for r in folder.records.values() if r.key not in reading.keys]
+    if strange:
+        raise RunError(
+            f"{folder.path}: holds {len(strange)} records of cases that the sources do not give, "
+            f"such as {strange[0].source}/{strange[0].scenario}: the data have changed",
+            hint="Choose another folder with --out, or give the data as they were.",
+        )
     complete = msgspec.structs.replace(
         manifest,
         scenarios=len(reading.hashes),

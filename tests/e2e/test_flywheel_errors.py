@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flywheel_sets import load_file, search, wheel_file, write_set
-from roadworthy.errors import PluginError, SuiteError
+from roadworthy.errors import PluginError, RunError, SuiteError
 from roadworthy.flywheel import (
     EmptyHardSet,
     load_flywheel,
@@ -35,6 +35,14 @@ def test_related_scenes_can_be_left_out_instead(sets: Path, tmp_path: Path) -> N
     assert results.sets["train"].scenes == 5
     assert results.sets["test"].scenes == 10
     assert "train: 10 of 15 scenes are left out" in results.notices[0]
+
+
+def test_a_set_of_which_nothing_is_there_is_named(sets: Path, tmp_path: Path) -> None:
+    sources = load_file(wheel_file(tmp_path / "w.toml", sets))["sources"]
+    sources["train"] = [{"name": "store", "path": "nowhere", "optional": True}]
+    file = wheel_file(tmp_path / "w.toml", sets, sources=sources)
+    with pytest.raises(RunError, match="set 'train': none of its sources is there"):
+        run_flywheel(load_flywheel(file), tmp_path / "out")
 
 
 def test_a_planner_that_fails_at_nothing_is_a_typed_error(sets: Path, tmp_path: Path) -> None:

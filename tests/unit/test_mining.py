@@ -17,6 +17,7 @@ from roadworthy.errors import DataError, RunError
 from roadworthy.exit_codes import ExitCode
 from roadworthy.failures import Reason, find_failures
 from roadworthy.mining import mine, read_mined
+from roadworthy.recorded import scenes_of_run
 from roadworthy.rollout import Status
 from roadworthy.runner import run_suite
 from roadworthy.scenario import Lineage, Scenario
@@ -321,7 +322,7 @@ def test_mining_twice_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
 def test_nothing_held_out_is_mined(run: Run, tmp_path: Path) -> None:
     mined = mine(run.path, tmp_path / "hard", hold_out=0.5)
     assert mined.held_out
-    everything = list(mining.scenes_of_run(parse_suite(SUITE, "mined.toml"), None))
+    everything = list(scenes_of_run(parse_suite(SUITE, "mined.toml"), None))
     kept_back = [s for s in everything if isinstance(s, Scenario) and s.hash in mined.held_out]
     stored = [s for s in ScenarioStore(tmp_path / "hard").scenarios() if isinstance(s, Scenario)]
     assert stored
@@ -329,7 +330,7 @@ def test_nothing_held_out_is_mined(run: Run, tmp_path: Path) -> None:
 
 
 def test_mining_refuses_what_would_leak_into_evaluation(run: Run, tmp_path: Path) -> None:
-    scenes = list(mining.scenes_of_run(parse_suite(SUITE, "m.toml"), None))
+    scenes = list(scenes_of_run(parse_suite(SUITE, "m.toml"), None))
     twin = [replace(moved(s, 0.0, 0.0, 0.0), id="twin") for s in scenes if isinstance(s, Scenario)]
     with pytest.raises(LeakError, match=r"would leak into the test set: .* share their"):
         mine(run.path, tmp_path / "hard", against={"the test set": twin})
@@ -341,8 +342,24 @@ def test_mining_refuses_what_would_leak_into_evaluation(run: Run, tmp_path: Path
     assert main([*command, str(tmp_path / "evaluation.toml")]) == ExitCode.OK
 
 
+def test_a_set_to_be_kept_off_that_cannot_be_read_is_refused(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["mine", str(run.path), "--out", str(tmp_path / "hard"), "--against"]
+    with StoreWriter(tmp_path / "test") as store:
+        store.add(straight_road_scenario())
+    (tmp_path / "empty").mkdir()
+    assert main([*command, str(tmp_path / "empty")]) == ExitCode.USAGE
+    assert "has no scene to keep out" in capsys.readouterr().err
+    index = tmp_path / "test" / "index.jsonl"
+    index.write_bytes(index.read_bytes().replace(b'"steps"', b'"stops"'))
+    assert main([*command, str(tmp_path / "test")]) == ExitCode.USAGE
+    assert "cannot be kept out of the rest" in capsys.readouterr().err
+    assert not (tmp_path / "hard").exists()
+
+
 def test_scenes_tagged_for_evaluation_are_never_mined(tmp_path: Path) -> None:
-    scenes = list(mining.scenes_of_run(parse_suite(SUITE, "m.toml"), None))
+    scenes = list(scenes_of_run(parse_suite(SUITE, "m.toml"), None))
     with StoreWriter(tmp_path / "tagged") as store:
         for i, scene in enumerate(s for s in scenes if isinstance(s, Scenario)):
             word = ("split:test", "validation", "split:train")[i % 3]

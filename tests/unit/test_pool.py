@@ -8,6 +8,7 @@ import signal
 
 import pytest
 from roadworthy.errors import RunError
+from roadworthy.execution.devices import share_of
 from roadworthy.execution.pool import in_order
 
 
@@ -28,3 +29,13 @@ def test_errors_come_through_and_a_process_that_dies_is_said_to() -> None:
     with pytest.raises(RunError, match="died") as raised:
         list(in_order(os.getpid, os.kill, [signal.SIGKILL] * 4, 2))
     assert "--workers" in raised.value.hint
+
+
+def test_gpus_are_shared_out_whole_and_by_place() -> None:
+    def shares(count: int, workers: int) -> list[str | None]:
+        return [share_of(tuple(map(str, range(count))), place, workers) for place in range(workers)]
+
+    assert shares(5, 2) == ["0,1", "2,3,4"]
+    assert shares(4, 4) == ["0", "1", "2", "3"]
+    assert shares(2, 3) == ["0", "1", "0"]
+    assert shares(1, 3) == shares(0, 3) == [None, None, None]

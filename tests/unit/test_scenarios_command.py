@@ -17,7 +17,7 @@ from PIL import Image
 from roadworthy import cli
 from roadworthy.exit_codes import ExitCode
 from roadworthy.overview import describe, scored_on, traffic_of
-from roadworthy.recognition import LeftOut, find_sources, read_scenes
+from roadworthy.recognition import LeftOut, find_sources, read_numbered, read_scenes
 from roadworthy.report.scenes import scene_page, scene_picture
 from roadworthy.scenario import Rejected, Scenario, SignalState
 from roadworthy.scenario_store import ScenarioStore
@@ -305,6 +305,30 @@ def test_workers_write_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixt
         assert one == two, name
     records = list(ScenarioStore(tmp_path / "2.store").records())
     assert {record.split for record in records} == {"mining"}  # type: ignore[union-attr]
+
+
+def test_an_unfit_scene_costs_no_other_whatever_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "six_scenes.py").write_text(
+        "from dataclasses import replace\n"
+        "from roadworthy.testing.scenes import straight_road_scenario\n"
+        "class Six:\n"
+        "    def __len__(self): return 6\n"
+        "    def scenario(self, i):\n"
+        "        scene = replace(straight_road_scenario(seconds=2.0, seed=i), id=f's{i}')\n"
+        "        if i == 2: scene = replace(scene, ego=scene.ego * float('nan'))\n"
+        "        return scene if i != 4 else 1 / 0\n"
+        "    def scenarios(self): return map(self.scenario, range(6))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (spec,) = find_sources("six_scenes:Six", {}, None)
+    assert not isinstance(spec, LeftOut)
+    found = [list(read_numbered(spec, workers)) for workers in (1, 2)]
+    assert found[0] == found[1] or [s.id for s in found[0]] == [s.id for s in found[1]]
+    assert [type(scene) for scene in found[0]] == [type(scene) for scene in found[1]]
+    good = [scene.id for scene in found[1] if isinstance(scene, Scenario)]
+    assert good == ["s0", "s1", "s3", "s5"]
 
 
 def test_workers_do_not_run_the_script_that_asks_for_them(tmp_path: Path) -> None:

@@ -26,6 +26,10 @@ def test_what_is_shipped_can_be_run(capsys):
         ("smoke", "replan_hz", "replan", "simulator.replan = 2: there is no such option"),
         ("smoke", '"towns"', '"town"', "towns"),
         ("smoke", "count", "number", "number"),
+        ("safety", 'metric = "pdms"', 'metric = "pdms.score"', "gate[1].metric = 'pdms.score'"),
+        ("safety", 'against = "baseline"', 'against = "idn"', "Did you mean 'idm'?"),
+        ("flywheel", 'metric = "success"', 'metric = "succes"', "accept[1].metric = 'succes'"),
+        ("flywheel", '"success.route_completion"', '"success.route"', "headline = 'success.route'"),
         ("flywheel", "[generation]", "[generations]", "generation"),
         ("flywheel", 'trainer = { name = "', 'trainer = { name = "un', "trainer"),
     ],
@@ -40,6 +44,15 @@ def test_what_cannot_be_run_is_told_before_anything_is(name, old, new, told, tmp
     assert found.out == ""
     assert str(wrong) in found.err
     assert told in found.err
+
+
+def test_a_planner_beside_the_suite_can_be_isolated(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text("from roadworthy_planners.idm import IDM as Mine\n")
+    text = (SUITES / "smoke.toml").read_text()
+    suite = tmp_path / "suite.toml"
+    suite.write_text(text + '\n[[planners]]\nname = "./mine.py:Mine"\nisolation = "process"\n')
+    assert main(["suite", "validate", str(suite)]) == ExitCode.OK
+    assert capsys.readouterr().out == f"{suite}\tsuite\tok\n"
 
 
 def test_where_a_path_is_missing_it_is_named(tmp_path, capsys):

@@ -35,7 +35,7 @@ from roadworthy_sources.towns.junctions import slip_lanes
 from roadworthy_sources.towns.people import Draw
 from roadworthy_sources.towns.rare import KINDS
 from roadworthy_sources.towns.scenes import FEATURES, MAX_AGENTS, ego_track, on_road
-from roadworthy_sources.towns.source import PER_LOG, RARE_SHARE
+from roadworthy_sources.towns.source import RARE_SHARE
 from roadworthy_sources.towns.town import Town, make_town
 
 COMMON, RARE = 40, 21
@@ -166,7 +166,7 @@ def test_scenarios_are_what_they_promise(common: list[Scenario]) -> None:
 def test_scenarios_of_a_town_share_its_map(common: list[Scenario]) -> None:
     assert len({id(s.map) for s in common}) == 8
     logs = {t for s in common for t in s.tags if t.startswith("log:")}
-    assert len(logs) == COMMON // PER_LOG
+    assert len(logs) == COMMON // 5
 
 
 def test_nobody_touches_anybody(common: list[Scenario], rare: list[Scenario]) -> None:
@@ -344,7 +344,7 @@ def test_any_scenario_is_made_without_those_before_it(common: list[Scenario]) ->
 
 def test_a_hundred_thousand_scenarios_of_one_seed_are_there_and_differ() -> None:
     source = Towns(seed=11, count=100_000, distribution="common")
-    logs = source.count // PER_LOG
+    logs = source.count // source.per_log
     first = {
         generator(11, "log", "train", at % source.towns, at // source.towns, 0).random()
         for at in range(logs)

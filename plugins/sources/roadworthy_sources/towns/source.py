@@ -27,8 +27,6 @@ Distribution = Literal["common", "rare", "mixed"]
 Split = Literal["train", "validation", "mining", "test"]
 
 MAX_COUNT = 10_000_000
-PER_LOG = 5
-"""Scenarios that are cut out of one log."""
 RARE_SHARE = 0.015
 """Share of the logs in which something rare happens, with "mixed"."""
 _ATTEMPTS = 40
@@ -44,7 +42,7 @@ class Towns:
     """Drives through procedural towns: equal arguments, equal bytes, on any machine.
 
     Scenario i depends on i and the arguments other than `count` alone, and is made without those
-    before it, but for those of its log: five scenarios share one. Logs take turns among the
+    before it, but for those of its log: `per_log` scenarios share one. Logs take turns among the
     towns; where a town has no drive of the wanted kind, the next one helps out. Splits have no
     town in common.
 
@@ -53,7 +51,7 @@ class Towns:
     that PDM-Closed does not survive, by a manoeuvre that does.
 
     Tags are "towns", "common" or "rare", the rare kind, what the ego meets (see `features`),
-    `log:TOWN-N`, `split:NAME`, "solvable" or "unsolvable", "pdm-closed:survives" or
+    `log:SPLIT-SEED-TOWN-N`, `split:NAME`, "solvable" or "unsolvable", "pdm-closed:survives" or
     "pdm-closed:fails", `expert:` with who drove the logged ego, and `evasion:` with the weakest
     manoeuvre that suffices where that is not PDM-Closed.
 
@@ -64,6 +62,8 @@ class Towns:
         distribution: "common", "rare", or "mixed": 1.5 % of the logs are rare.
         features: keep drives that meet one of these; default any.
         towns: how many towns the split has.
+        per_log: scenarios that are cut out of one log. They share its traffic, and count as one
+            where it is judged how sure a mean is; fewer make more logs of as many scenarios.
         solvable_only: leave out scenarios that neither PDM-Closed nor a driver of the town nor
             any manoeuvre of `roadworthy.solvability` survives.
 
@@ -79,6 +79,7 @@ class Towns:
         distribution: Distribution = "mixed",
         features: Sequence[str] | None = None,
         towns: int = 50,
+        per_log: int = 5,
         solvable_only: bool = True,
     ) -> None:
         if not 0 <= seed < 2**64:
@@ -87,6 +88,8 @@ class Towns:
             raise SuiteError(f"towns: count is {count}", hint=f"Give 1 to {MAX_COUNT}.")
         if not 0 < towns <= 100_000:
             raise SuiteError(f"towns: towns is {towns}", hint="Give 1 to 100000.")
+        if not 0 < per_log <= 20:
+            raise SuiteError(f"towns: per_log is {per_log}", hint="Give 1 to 20.")
         for name, value, known in (
             ("split", split, get_args(Split)),
             ("distribution", distribution, get_args(Distribution)),
@@ -107,6 +110,7 @@ class Towns:
         self.distribution = distribution
         self.features = wanted
         self.towns = towns
+        self.per_log = per_log
         self.solvable_only = solvable_only
         self._towns: OrderedDict[int, Town] = OrderedDict()
         self._logs: OrderedDict[int, list[Scenario]] = OrderedDict()
@@ -130,7 +134,7 @@ class Towns:
 
     def scenario(self, index: int) -> Scenario | Rejected:
         """Scenario number `index`, made on its own."""
-        at, slot = divmod(index, PER_LOG)
+        at, slot = divmod(index, self.per_log)
         if at not in self._logs:
             self._logs[at] = self._log(at)
             while len(self._logs) > _LOGS_KEPT:
@@ -167,13 +171,15 @@ class Towns:
             rng = generator(self.seed, "log", self.split, number, turn, attempt)
             log = run_log(town, rng)
             lineage = Lineage("", "towns", self.seed, {"log": at, "attempt": attempt})
-            tags = (f"log:{town.name}-{turn}", f"split:{self.split}")
+            tags = (f"log:{self.split}-{self.seed}-{number}-{turn}", f"split:{self.split}")
             found = (
-                self._rare(log, rng, at * PER_LOG + len(made), PER_LOG - len(made), attempt)
+                self._rare(
+                    log, rng, at * self.per_log + len(made), self.per_log - len(made), attempt
+                )
                 if rare
                 else self._common(log, rng)
             )
-            while some := list(itertools.islice(found, PER_LOG - len(made))):
+            while some := list(itertools.islice(found, self.per_log - len(made))):
                 drafts = [
                     cut(driven, drive, "draft", ("towns", *words, *tags), scripted)
                     for driven, drive, words, scripted in some
@@ -186,9 +192,9 @@ class Towns:
                 for logged in log_expert(town, drafts, harmed, hands):
                     if logged is None or (self.solvable_only and "unsolvable" in logged.tags):
                         continue
-                    name = self._name(at * PER_LOG + len(made))
+                    name = self._name(at * self.per_log + len(made))
                     made.append(admit(replace(logged, id=name, lineage=lineage)))
-            if len(made) >= PER_LOG:
+            if len(made) >= self.per_log:
                 break
         return made
 
