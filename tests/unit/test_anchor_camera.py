@@ -14,6 +14,7 @@ from roadworthy_planners.anchor.camera import AnchorCamera
 from roadworthy_planners.anchor.eyes import CameraNetwork, EyesConfig, shrunk
 from roadworthy_planners.anchor.network import NetworkConfig
 from roadworthy_sources.procedural.source import Procedural
+from roadworthy_trainers.base import PRETRAINED
 from roadworthy_trainers.by_camera import CameraDistillation, CameraImitation
 from roadworthy_trainers.errors import TrainingError
 
@@ -141,6 +142,30 @@ def test_it_is_trained_on_rendered_scenes(kind, planner, scenes, tmp_path):
     with pytest.raises(TrainingError, match="speed profiles"):
         trainer.train(None, scenes[:1], tmp_path / "c", 4)
     assert AnchorCamera(first).provenance["trainer"] == trainer.name
+    if kind is CameraDistillation:
+        kept, given = AnchorCamera(first / PRETRAINED), planner.network.state_dict()
+        own = AnchorCamera(first).network.state_dict()
+        assert all(torch.equal(v, given[k]) for k, v in kept.network.state_dict().items())
+        assert any(not torch.equal(v, given[k]) for k, v in own.items())
+        third = trainer.train(AnchorCamera(first), scenes[:1], tmp_path / "d", 4)
+        kept = AnchorCamera(third / PRETRAINED)
+        assert all(torch.equal(v, given[k]) for k, v in kept.network.state_dict().items())
+
+
+def test_each_scene_is_shown_as_itself(planner, scenes):
+    """Two scenes of one route, of which one has nobody in it."""
+    alone = replace(
+        scenes[0], agents=replace(scenes[0].agents, valid=np.zeros_like(scenes[0].agents.valid))
+    )
+    look = CameraImitation().look(4)
+    briefs = [brief_of(s) for s in (scenes[0], alone)]
+    seen = look([scenes[0], alone], observe([scenes[0], alone], 0, briefs))
+    here = look([scenes[0]], observe([scenes[0]], 0, briefs[:1]))
+    there = look([alone], observe([alone], 0, briefs[1:]))
+    for name in NAMES:
+        assert (seen.images[name][0] == here.images[name][0]).all()
+        assert (seen.images[name][1] == there.images[name][0]).all()
+    assert any((here.images[name] != there.images[name]).any() for name in NAMES)
 
 
 def test_the_checkpoint_that_comes_with_it(seen):

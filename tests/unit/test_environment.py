@@ -55,6 +55,21 @@ def test_equal_seeds_give_equal_episodes(towns: list) -> None:
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
 
 
+def test_an_episode_that_has_ended_is_not_driven_on(towns: list) -> None:
+    env = DrivingEnv(towns)
+    with pytest.raises(RuntimeError, match="reset"):
+        env.step(np.zeros(2, np.float32))
+    env.reset(options={"scenario": 0})
+    done = False
+    while not done:  # full speed beside the route, into whatever comes
+        _, _, terminated, truncated, _ = env.step(np.ones(2, np.float32))
+        done = terminated or truncated
+    with pytest.raises(RuntimeError, match="reset"):
+        env.step(np.zeros(2, np.float32))
+    with pytest.raises(ValueError, match="traffic = 'IDM'"):
+        DrivingEnv(towns, traffic="IDM")  # type: ignore[arg-type]
+
+
 def test_a_restored_moment_goes_on_alike(towns: list) -> None:
     env = DrivingEnv(towns)
     env.reset(options={"scenario": 1})

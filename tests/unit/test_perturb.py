@@ -23,7 +23,14 @@ from roadworthy.solvability import read_certificates, recheck, write_certificate
 from roadworthy.splits import LeakError, origin_of, root_of
 from roadworthy.suite import parse_suite
 from roadworthy.testing.scenes import straight_road_scenario
-from roadworthy.variants import BOUNDS, check_variant, generate_set, unsolvable_folder
+from roadworthy.variants import (
+    BOUNDS,
+    check_variant,
+    generate_set,
+    read_generated,
+    read_trials,
+    unsolvable_folder,
+)
 from roadworthy_generators.perturb import Perturb
 from roadworthy_generators.perturb.retime import Warp, retimed
 from roadworthy_sources.procedural import Procedural
@@ -224,6 +231,7 @@ def test_many_agents_and_one(tmp_path: Path) -> None:
         generate_set([alone], Perturb, "perturb", 3, 0, tmp_path / "out")
     with pytest.raises(DataError, match="no scene to vary"):
         generate_set([], Perturb, "perturb", 3, 0, tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_a_generator_that_breaks_is_said_to(tmp_path: Path) -> None:
@@ -237,6 +245,42 @@ def test_a_generator_that_breaks_is_said_to(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match=r"generator .broken. failed on procedural/.*KeyError"):
         generate_set(parents()[:1], Broken, "broken", 1, 0, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_reference_that_fails_in_some_drives_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(
+        "import itertools\n"
+        "turns = itertools.count()\n"
+        "class Odd:\n"
+        "    def reset(self, brief):\n"
+        "        assert next(turns) % 2, 'not this time'\n"
+        "    def plan(self, observation):\n"
+        "        from roadworthy import Trajectory\n"
+        "        import numpy as np\n"
+        "        return Trajectory(np.zeros((8, 3)), dt=0.5)\n"
+    )
+    out, odd = tmp_path / "out", f"{tmp_path / 'odd.py'}:Odd"
+    made = generate_set(parents()[:2], Perturb, "perturb", 3, 0, out, reference=odd)
+    assert 0 < made.untried < made.stored
+    assert len(read_trials(out)) == made.stored - made.untried
+    assert read_generated(out) == made
+
+
+def test_what_would_come_to_nothing_is_said_before_any_work(tmp_path: Path) -> None:
+    class Never:
+        def generate(
+            self, scenario: Scenario, n: int, rng: np.random.Generator
+        ) -> Iterator[Scenario]:
+            raise AssertionError("it was asked")
+
+    out = tmp_path / "out"
+    for taken in (out, unsolvable_folder(out)):
+        (taken / "something").mkdir(parents=True)
+        with pytest.raises(DataError, match="is there already"):
+            generate_set(parents()[:1], Never, "never", 1, 0, out)
+        (taken / "something").rmdir()
+    with pytest.raises(PluginError, match="pdm-close"):
+        generate_set(parents()[:1], Never, "never", 1, 0, out, reference="pdm-close")
 
 
 def test_what_a_generator_may_not_do_is_refused(tmp_path: Path) -> None:

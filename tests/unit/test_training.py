@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from roadworthy_trainers.base import (
 from roadworthy_trainers.errors import TrainingError
 from roadworthy_trainers.frames import collect, grouped, scores_at
 from roadworthy_trainers.imitation import Imitation
+from roadworthy_trainers.iql import IQL
 from roadworthy_trainers.plugin import roadworthy_trainers
 from roadworthy_trainers.policy_gradient import PolicyGradient
 from roadworthy_trainers.reward import Reward, reward_of, taught
@@ -153,6 +155,77 @@ def test_scores_are_those_of_the_scorer_and_are_made_once(logs, tmp_path):
     assert third.made == 1
 
 
+def test_other_plans_are_other_scores_whatever_their_planner_is_called(logs):
+    planner, cache = Anchor.untrained(learn_vocabulary(logs, 0), 0), ScoreCache(None)
+    planner.reset_batch(briefs := [brief_of(logs[0])])
+    plans = planner.propose(observe([logs[0]], 0, briefs)).plans[0]
+    key = cache.key(logs[0], [(0, plans)], 0.1)
+    assert key == cache.key(logs[0], [(0, plans.copy())], 0.1)
+    bent = plans.copy()
+    bent[-1, -1, 0] = np.nextafter(bent[-1, -1, 0], np.inf)
+    others = [
+        cache.key(logs[0], [(0, bent)], 0.1), cache.key(logs[0], [(1, plans)], 0.1),
+        cache.key(logs[0], [(0, plans)], 0.2), cache.key(logs[1], [(0, plans)], 0.1),
+    ]  # fmt: skip
+    assert len({key, *others}) == 5
+
+
+def test_scenes_too_short_for_a_plan_are_passed_over(base, logs, cache, tmp_path):
+    end = logs[0].start + 30
+    short = [
+        replace(
+            log, id=f"{log.id}-short", ego=log.ego[:end],
+            agents=replace(
+                log.agents, state=log.agents.state[:, :end], valid=log.agents.valid[:, :end]
+            ),
+            signals=replace(log.signals, state=log.signals.state[:, :end]),
+        )
+        for log in logs[:2]
+    ]  # fmt: skip
+    both = collect(Anchor(base), {"logs": logs[:2], "short": short}, 40, ScoreCache(cache))
+    assert set(both.group.tolist()) == {0}
+    with pytest.raises(TrainingError, match="4 s after its present"):
+        _train("policy-gradient", cache).train(base, short, tmp_path / "c", 0)
+
+
+def test_a_policy_is_compared_with_itself_as_it_is(base, logs, cache, tmp_path):
+    """Before the first update, the policy is the one that samples, and what it began with."""
+    for name, sample in (("grpo", "kl"), ("importance-weighted", "kl")):
+        trainer = _train(name, cache, steps=1)
+        out = trainer.train(base, logs, tmp_path / name, 0)
+        (curve,) = json.loads((out / "training.json").read_text())[name]
+        assert curve[sample] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_end_of_a_log_is_no_end_of_driving(base, logs, cache):
+    """Where every moment earns the same, its value is the same too, in the last one as well."""
+    trainer = IQL(steps=1, batch_size=8, every=40, logs=False)
+    planner = Anchor(base)
+    frames = collect(planner, grouped(logs), 40, ScoreCache(cache))
+    flat = np.full(len(frames), 0.5, np.float32)
+    arrays = trainer.arrays(planner.network, frames, None, flat)
+    assert 0 < arrays["ends"].sum() < len(frames)
+    value = 0.5 / (1.0 - trainer.discount)
+
+    class Known(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.value = torch.nn.Parameter(torch.tensor(value))
+
+        def forward(self, inputs):
+            return self.value.expand(len(inputs["anchors"]), inputs["anchors"].shape[1])
+
+    module = trainer.module(Known())
+    batch = {
+        "inputs": {"anchors": torch.from_numpy(frames.inputs["anchors"]).float()},
+        "next": {"anchors": torch.from_numpy(arrays["next"]["anchors"]).float()},
+        "ends": torch.from_numpy(arrays["ends"]), "action": torch.from_numpy(arrays["action"]),
+        "reward": torch.from_numpy(arrays["reward"]),
+    }  # fmt: skip
+    _, parts = trainer.loss(module, 0)(module, batch)
+    assert parts["q"].item() == pytest.approx(0.0, abs=1e-10)
+
+
 def _bytes(nc=1.0, lawful=1.0, ttc=1.0, lk=1.0, hc=1.0, ep=1.0, step=NEVER):
     value = np.array([nc, lawful, 1.0, 1.0, ttc, lk, hc, ep])
     return np.append(np.rint(255 * value), step).astype(np.uint8)
@@ -205,11 +278,13 @@ def test_rollouts_are_scenarios_that_nobody_imitates(base, logs, tmp_path):
         ("logs", {"reward": {"sped": 1.0}}, "reward.sped"),
         ("logs", {"reward": {"safety": 2.0}}, "reward.safety"),
         ("logs", {"steps": 0}, "steps = 0"),
+        ("both", {"shares": {"hard": 1.0}}, "nothing is left for the set 'easy'"),
         ("logs", {"lr": float("nan")}, "lr = nan"),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(cases, options, words, base, logs, cache, tmp_path):
-    given = logs if cases == "logs" else cases
+    known = {"logs": logs, "both": {"hard": logs[:2], "easy": logs[2:]}}
+    given = known[cases] if isinstance(cases, str) else cases
     with pytest.raises(TrainingError, match=re.escape(words)):
         _train("policy-gradient", cache, **options).train(base, given, tmp_path / "c", 0)
     assert not (tmp_path / "c" / "checkpoint.json").exists()

@@ -64,9 +64,10 @@ class CameraImitation(Imitation):
 @dataclass(frozen=True, kw_only=True)
 class CameraDistillation(DenseDistillation):
     """`dense-distillation` of a planner with cameras; see there. A checkpoint may be one of
-    `anchor`, too."""
+    `anchor`, too; without one it begins from nothing."""
 
     name: ClassVar[str] = "camera-distillation"
+    needs_base: ClassVar[bool] = False
     kind: ClassVar[type[Anchor]] = AnchorCamera
 
     def look(self, seed: int) -> Look:
