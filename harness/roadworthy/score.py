@@ -9,7 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Column", "MetricSpec", "Scores"]
+__all__ = ["SHARE", "Column", "MetricSpec", "Scores"]
+
+SHARE = (0.0, 1.0)
+"""Bounds of a share, and of what is 0 or 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Column:
             the cases in which this column is defined.
         drivable_area: whether it depends on where the map is drivable; such a column is undefined
             for scenes tagged `roadworthy.scenario.NO_DRIVABLE_AREA`.
+        bounds: least and greatest value that it can have, such as `SHARE`; intervals end there.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Column:
     headline: bool = False
     per_distance: bool = False
     drivable_area: bool = False
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy import stats
-from roadworthy.comparison.casetable import CaseTable, columns_of, tabulate
+from roadworthy.comparison.casetable import CaseTable, bounds_of, columns_of, tabulate
 from roadworthy.rollout import Status
 from roadworthy.store import Run
 
@@ -93,7 +93,8 @@ def _columns(run: Run, table: CaseTable) -> tuple[ColumnSummary, ...]:
     means = table.scenario_means(table.values)
     out = []
     driven: dict[str, NDArray[np.float64]] = {}
-    intervals = stats.interval_of_means(means, table.groups)
+    bounds = bounds_of(columns_of(run.manifest).values())
+    intervals = stats.interval_of_means(means, table.groups, bounds=bounds)
     for k, ((metric, name), column) in enumerate(columns_of(run.manifest).items()):
         interval = intervals[k]
         summary = ColumnSummary(

@@ -234,3 +234,15 @@ def test_power_without_a_spread_or_an_effect() -> None:
     assert stats.paired_power(0.1, 1, 0.1).detectable is None
     four = stats.paired_power(0.01, 200, 0.05, clusters=50)
     assert four.needed == pytest.approx(4 * (stats.paired_power(0.01, 50, 0.05).needed or 0), abs=4)
+
+
+def test_no_interval_leaves_the_bounds_of_its_column() -> None:
+    values = np.array([[0.9, 0.9], [1.0, 1.0], [0.5, 0.5], [1.0, 1.0]])
+    bounds = (np.array([0.0, -np.inf]), np.array([1.0, np.inf]))
+    kept, free = stats.interval_of_means(values, bounds=bounds)
+    assert free.high > 1.0
+    assert (kept.low, kept.high, kept.value) == (free.low, 1.0, free.value)
+    (nothing,) = stats.interval_of_means(
+        np.full((3, 1), np.nan), bounds=(bounds[0][:1], bounds[1][:1])
+    )
+    assert math.isnan(nothing.low)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from roadworthy.store import CaseRecord, Manifest
 
-__all__ = ["CaseTable", "ColumnKey", "column_name", "columns_of", "tabulate"]
+__all__ = ["CaseTable", "ColumnKey", "bounds_of", "column_name", "columns_of", "tabulate"]
 
 GROUP_TAG = "log:"
 """Scenarios with an equal tag that begins so are one cluster: they share a log."""
@@ -81,6 +81,15 @@ def columns_of(manifest: Manifest) -> dict[ColumnKey, dict[str, Any]]:
         for metric, spec in manifest.metrics.items()
         for column in spec["columns"]
     }
+
+
+def bounds_of(
+    columns: Iterable[dict[str, Any]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """[K] least and [K] greatest value of each column, infinite where it has none."""
+    known = [column.get("bounds") or (-np.inf, np.inf) for column in columns]
+    least, most = np.array(known, np.float64).reshape(-1, 2).T
+    return least, most
 
 
 def column_name(metric: str, column: str) -> str:

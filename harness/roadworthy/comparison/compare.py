@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from roadworthy import stats
-from roadworthy.comparison.casetable import ColumnKey, column_name, columns_of
+from roadworthy.comparison.casetable import ColumnKey, bounds_of, column_name, columns_of
 from roadworthy.comparison.pairing import Contestant, Entry, Pairs, contestants, pair
 from roadworthy.errors import RunError
 from roadworthy.rollout import Status
@@ -288,9 +288,17 @@ def _columns(a: Contestant, pairs: Pairs, settings: _Settings) -> tuple[ColumnDi
     values_a, values_b, change = pairs.scenario_values()
     groups = pairs.a.groups
     level, method = settings.confidence, settings.method
-    means_a = stats.interval_of_means(values_a, groups, confidence=level, method=method)
-    means_b = stats.interval_of_means(values_b, groups, confidence=level, method=method)
-    changes = stats.interval_of_means(change, groups, shares=False, confidence=level, method=method)
+    least, most = bounds_of([specs[key] for key in pairs.columns])
+    means_a, means_b = (
+        stats.interval_of_means(
+            values, groups, bounds=(least, most), confidence=level, method=method
+        )
+        for values in (values_a, values_b)
+    )
+    changes = stats.interval_of_means(
+        change, groups, shares=False, bounds=(least - most, most - least), confidence=level,
+        method=method,
+    )  # fmt: skip
     totals = np.zeros((int(groups.max(initial=-1)) + 1, change.shape[1]))
     np.add.at(totals, groups, np.nan_to_num(change))
     p = stats.sign_flip(totals)

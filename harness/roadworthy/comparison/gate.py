@@ -39,7 +39,13 @@ import msgspec
 import numpy as np
 
 from roadworthy import stats
-from roadworthy.comparison.casetable import ColumnKey, column_name, columns_of, tabulate
+from roadworthy.comparison.casetable import (
+    ColumnKey,
+    bounds_of,
+    column_name,
+    columns_of,
+    tabulate,
+)
 from roadworthy.comparison.pairing import Contestant, pair
 from roadworthy.errors import RunError, SuiteError, did_you_mean
 from roadworthy.exit_codes import ExitCode
@@ -181,8 +187,9 @@ def _absolute(
     good = [r for r in records if r.status is Status.OK]
     table = tabulate(good, [key])
     interval = stats.interval_of_means(
-        table.scenario_means(table.values), table.groups, confidence=rule.confidence
-    )[0]
+        table.scenario_means(table.values), table.groups, confidence=rule.confidence,
+        bounds=bounds_of([columns_of(player.run.manifest)[key]]),
+    )[0]  # fmt: skip
     return interval, {"ended in an error": len(records) - len(good)}
 
 

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy import stats
-from roadworthy.comparison.casetable import ColumnKey, column_name, columns_of, tabulate
+from roadworthy.comparison.casetable import (
+    ColumnKey,
+    bounds_of,
+    column_name,
+    columns_of,
+    tabulate,
+)
 from roadworthy.comparison.pairing import Contestant, Entry, contestants, require_comparable
 from roadworthy.errors import RunError, did_you_mean
 from roadworthy.rollout import Status
@@ -95,7 +101,8 @@ def rank(
     better = str(columns_of(players[0].run.manifest)[key]["better"])
     values, groups = _common(players, key)
     sign = -1.0 if better == "lower" else 1.0
-    means = stats.interval_of_means(values, groups, confidence=confidence)
+    least, most = bounds_of([columns_of(players[0].run.manifest)[key]] * len(players))
+    means = stats.interval_of_means(values, groups, bounds=(least, most), confidence=confidence)
     above = _shown_better(sign * values, groups, 1.0 - confidence)
     standings = [
         _standing(player, means[i], 1 + int(above[:, i].sum()), len(players) - int(above[i].sum()))

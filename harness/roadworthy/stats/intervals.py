@@ -45,7 +45,7 @@ coverage is 92 % to 93 %, with 2 it is 75 % to 90 %, since most samples miss the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
@@ -105,6 +105,7 @@ def interval_of_means(
     groups: NDArray[np.int64] | None = None,
     *,
     shares: bool = True,
+    bounds: tuple[_Floats, _Floats] | None = None,
     confidence: float = 0.95,
     method: Method = "studentised",
     resamples: int = RESAMPLES,
@@ -117,6 +118,7 @@ def interval_of_means(
         groups: [S], equal numbers for scenarios that are not independent.
         shares: whether a column of 0 and 1 alone is a share, so that exact bounds hold; say no
             for differences, which could have been negative.
+        bounds: [K] least and [K] greatest that each column's values can be; no end lies beyond.
         confidence: level of the two-sided interval.
         method: which bootstrap.
         resamples: how many.
@@ -137,7 +139,16 @@ def interval_of_means(
         if old.clusters and (single or old.value in (0.0, 1.0)):
             ends = binomial_interval(round(old.value * old.clusters), old.clusters, confidence)
             out[k] = replace(old, low=ends[0], high=ends[1], method="exact")
-    return out
+    if bounds is None:
+        return out
+    return [
+        replace(one, low=_kept(max, one.low, least), high=_kept(min, one.high, most))
+        for one, least, most in zip(out, *bounds, strict=True)
+    ]
+
+
+def _kept(choose: Callable[[float, float], float], end: float, bound: float) -> float:
+    return end if math.isnan(end) else choose(end, float(bound))
 
 
 def interval_of_ratios(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from roadworthy.rollout import RolloutBatch
-from roadworthy.score import Column, MetricSpec, Scores
+from roadworthy.score import SHARE, Column, MetricSpec, Scores
 
 __all__ = ["CameraValidity"]
 
@@ -26,9 +26,20 @@ class CameraValidity:
                 "higher",
                 doc="Share of the planner's moments whose pictures are all valid",
                 headline=True,
+                bounds=SHARE,
             ),
-            Column("hollow", "lower", doc="Largest share of a picture that the scene leaves empty"),
-            Column("unseen", "lower", doc="Largest share of a picture that was never recorded"),
+            Column(
+                "hollow",
+                "lower",
+                doc="Largest share of a picture that the scene leaves empty",
+                bounds=SHARE,
+            ),
+            Column(
+                "unseen",
+                "lower",
+                doc="Largest share of a picture that was never recorded",
+                bounds=SHARE,
+            ),
             Column("off_path", "lower", "m", "Farthest the ego was from the recorded path"),
         ),
         source="World Engine (Li et al., 2026, arXiv 2606.19836): rendered views near the log",

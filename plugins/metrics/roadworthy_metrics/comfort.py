@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from roadworthy.rollout import RolloutBatch
-from roadworthy.score import Column, MetricSpec, Scores
+from roadworthy.score import SHARE, Column, MetricSpec, Scores
 
 from .pdm.comfort import ComfortFilters, comfort_filters
 from .pdm.savgol import apply_savgol
@@ -32,8 +32,13 @@ _COLUMNS = (
         "comfortable",
         doc="1 where all six signals stay within nuPlan's bounds at every step, else 0",
         headline=True,
+        bounds=SHARE,
     ),
-    Column("share_within", doc="Share of the steps at which all six signals are within bounds"),
+    Column(
+        "share_within",
+        doc="Share of the steps at which all six signals are within bounds",
+        bounds=SHARE,
+    ),
     Column("max_lon_accel", "lower", "m/s2", "Largest longitudinal acceleration"),
     Column("max_braking", "lower", "m/s2", "Largest longitudinal deceleration, at least 0"),
     Column("max_lat_accel", "lower", "m/s2", "Largest absolute lateral acceleration"),

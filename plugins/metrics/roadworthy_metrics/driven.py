@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from roadworthy.rollout import RolloutBatch
 from roadworthy.scenario import DT, SignalState
-from roadworthy.score import Column
+from roadworthy.score import SHARE, Column
 
 from .batch import once_per_batch
 from .contacts import driven_areas, driven_states, scenes
@@ -28,16 +28,24 @@ from .progress import MOVED_M, route_progress
 
 __all__ = ["DAC", "EP", "NC", "OFFICIAL", "TTC", "Driven", "driven", "read_lights"]
 
-NC = Column("nc", doc="No at-fault collision: 0 with a road user, 0.5 with an object, else 1")
-DAC = Column(
-    "dac", doc="Drivable area compliance: 0 if a corner ever leaves it", drivable_area=True
+NC = Column(
+    "nc", doc="No at-fault collision: 0 with a road user, 0.5 with an object, else 1", bounds=SHARE
 )
-EP = Column("ep", doc="Ego progress: a plan's over PDM-Closed's, a drive's over the log's")
-TTC = Column("ttc", doc="Time to collision: 0 if ever below 1 s")
+DAC = Column(
+    "dac",
+    doc="Drivable area compliance: 0 if a corner ever leaves it",
+    drivable_area=True,
+    bounds=SHARE,
+)
+EP = Column(
+    "ep", doc="Ego progress: a plan's over PDM-Closed's, a drive's over the log's", bounds=SHARE
+)
+TTC = Column("ttc", doc="Time to collision: 0 if ever below 1 s", bounds=SHARE)
 OFFICIAL = Column(
     "official",
     better="neither",
     doc="1 where a plan was scored as NAVSIM does (open loop), 0 for a drive",
+    bounds=SHARE,
 )
 
 _HISTORY_ROWS = (0, 5, 10, 15)

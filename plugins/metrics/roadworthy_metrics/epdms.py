@@ -9,7 +9,7 @@ from roadworthy.dynamics.simulate import make_profile, track_step
 from roadworthy.dynamics.tracker import interpolate_plan, velocity_operator
 from roadworthy.rollout import RolloutBatch
 from roadworthy.scenario import DT
-from roadworthy.score import Column, MetricSpec, Scores
+from roadworthy.score import SHARE, Column, MetricSpec, Scores
 from roadworthy.vehicle import EGO_STATE_SIZE
 
 from .driven import DAC, EP, NC, OFFICIAL, TTC, driven
@@ -109,16 +109,38 @@ class EPDMS:
         name="epdms",
         version="2",
         columns=(
-            Column("epdms", doc="Extended PDM Score, version 2", headline=True, drivable_area=True),
+            Column(
+                "epdms",
+                doc="Extended PDM Score, version 2",
+                headline=True,
+                drivable_area=True,
+                bounds=SHARE,
+            ),
             NC,
             DAC,
-            Column("ddc", doc="Driving direction compliance: 0.5 from 2 m off-route, 0 from 6 m"),
-            Column("tlc", doc="Traffic light compliance: 0 if a red connector is ever touched"),
+            Column(
+                "ddc",
+                doc="Driving direction compliance: 0.5 from 2 m off-route, 0 from 6 m",
+                bounds=SHARE,
+            ),
+            Column(
+                "tlc",
+                doc="Traffic light compliance: 0 if a red connector is ever touched",
+                bounds=SHARE,
+            ),
             EP,
             TTC,
-            Column("lk", doc="Lane keeping: 0 if over 0.5 m from the centreline for 2 s"),
-            Column("hc", doc="History comfort: 1 if all six signals stay within bounds"),
-            Column("ec", doc="Extended comfort: share of plans that agree with the one before"),
+            Column(
+                "lk", doc="Lane keeping: 0 if over 0.5 m from the centreline for 2 s", bounds=SHARE
+            ),
+            Column(
+                "hc", doc="History comfort: 1 if all six signals stay within bounds", bounds=SHARE
+            ),
+            Column(
+                "ec",
+                doc="Extended comfort: share of plans that agree with the one before",
+                bounds=SHARE,
+            ),
             OFFICIAL,
         ),
         source="NAVSIM v2 (Cao et al., CoRL 2025, arXiv 2506.04218)",

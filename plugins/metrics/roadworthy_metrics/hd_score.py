@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from roadworthy.geometry.boxes import box_corners, boxes_intersect
 from roadworthy.geometry.polygons import entry_contains
 from roadworthy.rollout import RolloutBatch
-from roadworthy.score import Column, MetricSpec, Scores
+from roadworthy.score import SHARE, Column, MetricSpec, Scores
 
 from .batch import vehicles
 from .contacts import scenes
@@ -169,13 +169,23 @@ class HDScore:
                 doc="Route completion times the mean step score",
                 headline=True,
                 drivable_area=True,
+                bounds=SHARE,
             ),
-            Column("route_completion", doc="Progress over that of the log, at most 1"),
-            Column("step_score", doc="Mean over key frames of NC DAC (5 TTC + 2 COM) / 7"),
-            Column("nc", doc="Share of plans that meet no agent"),
-            Column("dac", doc="Share of plans that stay on drivable area", drivable_area=True),
-            Column("ttc", doc="Share of plans with a time to collision beyond 1 s"),
-            Column("com", doc="Share of plans within nuPlan's comfort bounds"),
+            Column(
+                "route_completion", doc="Progress over that of the log, at most 1", bounds=SHARE
+            ),
+            Column(
+                "step_score", doc="Mean over key frames of NC DAC (5 TTC + 2 COM) / 7", bounds=SHARE
+            ),
+            Column("nc", doc="Share of plans that meet no agent", bounds=SHARE),
+            Column(
+                "dac",
+                doc="Share of plans that stay on drivable area",
+                drivable_area=True,
+                bounds=SHARE,
+            ),
+            Column("ttc", doc="Share of plans with a time to collision beyond 1 s", bounds=SHARE),
+            Column("com", doc="Share of plans within nuPlan's comfort bounds", bounds=SHARE),
         ),
         source="HUGSIM (Zhou et al., 2024, arXiv 2412.01718)",
         formula="hd_score = route_completion * step_score",

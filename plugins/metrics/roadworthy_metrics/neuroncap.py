@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 from roadworthy.geometry.boxes import boxes_intersect
 from roadworthy.rollout import RolloutBatch
-from roadworthy.score import Column, MetricSpec, Scores
+from roadworthy.score import SHARE, Column, MetricSpec, Scores
 
 from .batch import half_sizes, vehicles
 
@@ -108,13 +108,19 @@ class NeuroNCAP:
                 doc="5 without a collision, else 4 max(0, 1 - impact / reference speed)",
                 headline=True,
             ),
-            Column("collision", "lower", doc="1 where the ego's box meets an agent's, else 0"),
+            Column(
+                "collision",
+                "lower",
+                doc="1 where the ego's box meets an agent's, else 0",
+                bounds=SHARE,
+            ),
             Column("impact_speed", "lower", "m/s", "Relative speed at the first collision"),
             Column("reference_speed", "neither", "m/s", "Impact speed had no action been taken"),
             Column(
                 "reference_collision",
                 "neither",
                 doc="1 where taking no action would have led to a collision, else 0",
+                bounds=SHARE,
             ),
         ),
         source="NeuroNCAP (Ljungbergh et al., ECCV 2024, arXiv 2404.07762)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roadworthy.rollout import RolloutBatch
-from roadworthy.score import Column, MetricSpec, Scores
+from roadworthy.score import SHARE, Column, MetricSpec, Scores
 
 from .driven import DAC, EP, NC, OFFICIAL, TTC, driven
 from .pdm.evaluate import Term
@@ -24,13 +24,15 @@ class PDMS:
         name="pdms",
         version="2",
         columns=(
-            Column("pdms", doc="PDM Score, version 1", headline=True, drivable_area=True),
+            Column(
+                "pdms", doc="PDM Score, version 1", headline=True, drivable_area=True, bounds=SHARE
+            ),
             NC,
             DAC,
             EP,
             TTC,
-            Column("comfort", doc="Comfort: 1 if all six signals stay within bounds"),
-            Column("ddc", doc="Driving direction compliance (not part of the total)"),
+            Column("comfort", doc="Comfort: 1 if all six signals stay within bounds", bounds=SHARE),
+            Column("ddc", doc="Driving direction compliance (not part of the total)", bounds=SHARE),
             OFFICIAL,
         ),
         source="NAVSIM (Dauner et al., NeurIPS 2024, arXiv 2406.15349)",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from roadworthy.rollout import Case, RolloutBatch
 from roadworthy.scenario import AgentKind
-from roadworthy.score import Column, MetricSpec, Scores
+from roadworthy.score import SHARE, Column, MetricSpec, Scores
 
 from .batch import distance, half_sizes, vehicles
 from .contacts import Conduct, conduct
@@ -31,7 +31,7 @@ def in_group(case: Case, group: str) -> bool:
 
 
 def _event(name: str, doc: str, headline: bool = True) -> Column:
-    return Column(name, "lower", doc=doc, headline=headline, per_distance=True)
+    return Column(name, "lower", doc=doc, headline=headline, per_distance=True, bounds=SHARE)
 
 
 class Safety:

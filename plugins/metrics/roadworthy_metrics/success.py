@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from roadworthy.rollout import RolloutBatch
-from roadworthy.score import Column, MetricSpec, Scores
+from roadworthy.score import SHARE, Column, MetricSpec, Scores
 
 from .contacts import conduct
 from .progress import MOVED_M, STALL_SHARE, route_progress
@@ -24,24 +24,35 @@ class Success:
                 doc="1 where driven to the end without at-fault collision and never off-road",
                 headline=True,
                 drivable_area=True,
+                bounds=SHARE,
             ),
             Column(
                 "success_strict",
                 doc="1 where driven to the end without any collision and never off-road",
                 drivable_area=True,
+                bounds=SHARE,
             ),
-            Column("collision_at_fault", "lower", doc="1 where the ego caused a collision"),
-            Column("collision_any", "lower", doc="1 where the ego's box met another's"),
+            Column(
+                "collision_at_fault",
+                "lower",
+                doc="1 where the ego caused a collision",
+                bounds=SHARE,
+            ),
+            Column(
+                "collision_any", "lower", doc="1 where the ego's box met another's", bounds=SHARE
+            ),
             Column(
                 "off_road",
                 "lower",
                 doc="1 where a corner left the drivable area",
                 drivable_area=True,
+                bounds=SHARE,
             ),
             Column(
                 "route_completion",
                 doc="Progress over that of the log in the same time, at most 1",
                 headline=True,
+                bounds=SHARE,
             ),
             Column("progress_m", "higher", "m", "Progress along the route"),
             Column("progress_logged_m", "neither", "m", "Progress of the log in the same time"),
@@ -54,6 +65,7 @@ class Success:
                 "lower",
                 doc=f"1 where progress is below {STALL_SHARE:.0%} of the log's, "
                 f"where that moved more than {MOVED_M:g} m",
+                bounds=SHARE,
             ),
         ),
         source="World Engine (Li et al., 2026, arXiv 2606.19836): closed-loop success rate",
