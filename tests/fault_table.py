@@ -29,10 +29,22 @@ def results(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in ("scores.csv", "summary.json")}
 
 
+def finished(folder: Path) -> bytes:
+    """The journal's lines of cases that are `ok` by now, in order of completion."""
+    lines = (folder / "cases.jsonl").read_bytes().splitlines(keepends=True)
+    return b"".join(line for line in lines if b'"status":"ok"' in line and line.endswith(b"\n"))
+
+
 def kept_through(
-    fault: Fault, cases: int, run: Run, reference: Mapping[str, bytes], folder: Path
+    fault: Fault,
+    cases: int,
+    run: Run,
+    reference: Mapping[str, bytes],
+    folder: Path,
+    before: bytes = b"",
 ) -> None:
-    """Asserts that no case was lost and the bytes are those of the run without the fault."""
+    """Asserts that no case was lost, the bytes are those of the run without the fault, and no case
+    was driven again that was `finished` before the fault, or before the run went on."""
     lost = cases - len(run.records)
     equal = results(folder) == dict(reference)
     note = os.environ.get("ROADWORTHY_FAULTS")
@@ -42,6 +54,14 @@ def kept_through(
             file.write(json.dumps(line) + "\n")
     assert lost == 0
     assert equal
+    not_driven_again(folder, before, cases)
+
+
+def not_driven_again(folder: Path, before: bytes, cases: int) -> None:
+    """Asserts that the journal begins with what it held `before`, and has one line per case."""
+    journal = (folder / "cases.jsonl").read_bytes()
+    assert journal.startswith(before)
+    assert journal.count(b"\n") == cases
 
 
 def table(lines: list[dict[str, object]]) -> str:

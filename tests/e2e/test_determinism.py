@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from fault_table import finished, not_driven_again, results
 from roadworthy.exit_codes import ExitCode
 from roadworthy.runner import resume, run_suite
-from roadworthy.store import read_run
 from roadworthy.suite import override, parse_suite
 
 SUITE = """
@@ -39,10 +39,6 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("reference") / "run"
     run_suite(parse_suite(SUITE, "same.toml"), folder)
     return results(folder)
-
-
-def results(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in ("scores.csv", "summary.json")}
 
 
 @pytest.mark.parametrize("workers", [2, 4])
@@ -73,12 +69,13 @@ def test_killed_and_resumed(reference: dict[str, bytes], tmp_path: Path) -> None
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    before = len(read_run(folder).records)
-    assert 0 < before < 40
+    before = finished(folder)
+    assert 0 < before.count(b"\n") < 40
     assert not (folder / "scores.csv").exists()
     run = resume(folder)
     assert len(run.records) == 40
     assert results(folder) == reference
+    not_driven_again(folder, before, 40)
 
 
 def test_interrupted_by_the_user(reference: dict[str, bytes], tmp_path: Path) -> None:
@@ -96,8 +93,11 @@ def test_interrupted_by_the_user(reference: dict[str, bytes], tmp_path: Path) ->
         time.sleep(0.002)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == ExitCode.INTERRUPTED
+    before = finished(folder)
+    assert 0 < before.count(b"\n") < 40
     resume(folder)
     assert results(folder) == reference
+    not_driven_again(folder, before, 40)
 
 
 def test_another_suite_does_not_mix_in(reference: dict[str, bytes], tmp_path: Path) -> None:

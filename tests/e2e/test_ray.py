@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_table import Fault, kept_through, results
+from fault_table import Fault, finished, kept_through, results
 from roadworthy.errors import RunStopped, SuiteError
 from roadworthy.rollout import Status
 from roadworthy.runner import run_suite
@@ -64,11 +64,11 @@ def test_a_node_is_lost_half_way(
 ) -> None:
     cluster, second = two_nodes
     plans: list[str] = []
-    lost: list[int] = []
+    lost: list[bytes] = []
 
     def watch(progress: Any) -> None:
         if progress.done >= 6 and not lost:
-            lost.append(progress.done)
+            lost.append(finished(tmp_path / "run"))
             cluster.remove_node(second, allow_graceful=False)
 
     run = run_suite(
@@ -78,11 +78,12 @@ def test_a_node_is_lost_half_way(
         progress=watch,
     )
     assert lost
-    assert lost[0] < 16
+    assert 6 <= lost[0].count(b"\n") < 16
     assert plans[0].startswith("16 cases in batches of 2; ray, 2 workers, no GPU")
     assert [r.status for r in run.records] == [Status.OK] * 16
     assert len(list((tmp_path / "run" / "rollouts").rglob("*.npz"))) == 16
-    kept_through(Fault("node lost", "tried again"), 16, run, reference, tmp_path / "run")
+    fault = Fault("node lost", "tried again")
+    kept_through(fault, 16, run, reference, tmp_path / "run", lost[0])
 
 
 def test_what_a_planner_does_to_its_worker_is_charged_to_it(two_nodes: Any, tmp_path: Path) -> None:

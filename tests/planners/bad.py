@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import time
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -14,14 +15,21 @@ from roadworthy import Brief, Observation, ObservationBatch, Trajectory, Traject
 FAIL_STEP = 10
 
 
+def _misbehaves(brief: Brief) -> bool:
+    """Whether this is a case to fail in: any, unless ROADWORTHY_TEST_SEEDS names a file; then those
+    whose seeds stand in it. So a planner is mended, and its code stays what it was."""
+    file = os.environ.get("ROADWORTHY_TEST_SEEDS")
+    return file is None or str(brief.seed) in Path(file).read_text().split()
+
+
 class _Cruise:
-    """Straight ahead at the present speed, and from `FAIL_STEP` on: `fail`."""
+    """Straight ahead at the present speed; from `FAIL_STEP` on, where it `_misbehaves`: `fail`."""
 
     def reset(self, brief: Brief) -> None:
         self.brief = brief
 
     def plan(self, observation: Observation) -> Trajectory:
-        if observation.step >= FAIL_STEP:
+        if observation.step >= FAIL_STEP and _misbehaves(self.brief):
             return self.fail(observation)
         return self.cruise(observation)
 
