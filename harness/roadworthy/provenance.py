@@ -85,9 +85,10 @@ def named_files(options: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def _packages() -> dict[str, str]:
-    """Versions of what roadworthy requires, of what that compiles with, and of every plugin."""
+    """Versions of what is installed of all that roadworthy requires (of its extras too, but for
+    what only tests need), of what that compiles with, and of every plugin."""
     required = importlib.metadata.requires("roadworthy") or []
-    needed = [line for line in required if "extra ==" not in line]
+    needed = [line for line in required if not re.search(r"extra == ['\"]test['\"]", line)]
     names = {re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in needed}
     owners = {p.dist.name for p in importlib.metadata.entry_points(group="roadworthy") if p.dist}
     found = {}

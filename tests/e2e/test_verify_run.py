@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -199,6 +200,11 @@ def test_run_json_says_what_was_judged_by_what(signed: Path) -> None:
     manifest = read_run(signed / "run").manifest
     found = manifest.provenance
     assert found["packages"].keys() >= {"roadworthy", "numpy", "numba", "torch", "llvmlite"}
+    installed = {d.name.lower(): d.version for d in importlib.metadata.distributions()}
+    extras = {"ray", "av", "mcap", "gymnasium", "viser"} & installed.keys()
+    assert extras
+    assert {name: found["packages"][name] for name in extras} == {n: installed[n] for n in extras}
+    assert "pytest" not in found["packages"]
     assert found.keys() >= {"git", "processor", "cores", "memory_gb", "gpus", "determinism"}
     assert len(found["suite_file_hash"]) == 32
     assert len(manifest.data_hash) == 32
