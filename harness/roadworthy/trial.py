@@ -34,10 +34,12 @@ class Driven:
         contact: the step at which the ego first drives into someone or is driven into, -1 for
             never. Not counted: whoever can react and runs into it from behind, and the first
             contact of an ego that stands.
+        whom: index of whom it met then, -1 for nobody.
     """
 
     ego: NDArray[np.float64]
     contact: int
+    whom: int
 
 
 def drive_with(planner: str, scenarios: Sequence[Scenario], traffic: str = "idm") -> list[Driven]:
@@ -80,14 +82,16 @@ def try_out(
             fault = rollouts.errors[row]
             end = HISTORY + int(rollouts.length[row])
             ego = rollouts.ego[row, HISTORY - 1 : end].copy()
-            yield fault or Driven(ego, _contact(scenario, rollouts, row, ego))
+            yield fault or Driven(ego, *_contact(scenario, rollouts, row, ego))
 
 
-def _contact(scenario: Scenario, rollouts: RolloutBatch, row: int, ego: NDArray[np.float64]) -> int:
+def _contact(
+    scenario: Scenario, rollouts: RolloutBatch, row: int, ego: NDArray[np.float64]
+) -> tuple[int, int]:
     count = len(scenario.agents)
     span = slice(HISTORY - 1, HISTORY - 1 + len(ego))
     car = scenario.vehicle
-    step, _ = first_contact(
+    step, whom = first_contact(
         drive_of(ego), 1,
         np.array([0.5 * car.length, 0.5 * car.width, car.rear_axle_to_centre]), 0.0,
         np.ascontiguousarray(rollouts.agents[row, :count, span]),
@@ -95,4 +99,5 @@ def _contact(scenario: Scenario, rollouts: RolloutBatch, row: int, ego: NDArray[
         0.5 * scenario.agents.size[:, :2].copy(), np.ascontiguousarray(scenario.agents.reactive),
         np.zeros(count, np.bool_),
     )  # fmt: skip
-    return int(step) if step >= 0 and ego[step, EgoIndex.VX] > _STANDS else -1
+    met = step >= 0 and ego[step, EgoIndex.VX] > _STANDS
+    return (int(step), int(whom)) if met else (-1, -1)

@@ -17,10 +17,11 @@ from roadworthy.admission import admit
 from roadworthy.cli import main
 from roadworthy.errors import DataError, SuiteError
 from roadworthy.exit_codes import ExitCode
-from roadworthy.scenario import HISTORY, AgentKind, Ragged, Scenario, StateIndex, Tracks
+from roadworthy.scenario import DT, HISTORY, AgentKind, Ragged, Scenario, StateIndex, Tracks
 from roadworthy.scenario_store import ScenarioStore, StoreWriter
 from roadworthy.solvability import solve, steady_drive
 from roadworthy.splits import root_of
+from roadworthy.trial import drive_with
 from roadworthy.variants import BOUNDS, check_variant
 from roadworthy_generators.behaviour import Behaviour
 from roadworthy_generators.behaviour.attacks import KINDS as ATTACKS
@@ -415,6 +416,21 @@ def test_generate_by_command_says_where_variants_come_from_and_what_was_not_vari
     assert sum("idm survives" in line for line in lines) == made["survived"]
     variants = [one for one in ScenarioStore(out).scenarios() if isinstance(one, Scenario)]
     replans = [one.lineage.parameters["replans"] for one in variants if one.lineage]
+    words = {AgentKind.VEHICLE: "a vehicle", AgentKind.PEDESTRIAN: "a pedestrian"}
+    words[AgentKind.BICYCLE] = "a cyclist"
+    hard = 0
+    for variant, line in zip(variants, lines, strict=True):
+        (drive,) = drive_with("idm", [variant])
+        told = variant.lineage.parameters if variant.lineage else {}
+        assert (told["aimed_at"], told["contact"]) == ("idm", drive.contact)
+        if drive.contact < 0:
+            assert "; idm meets nobody;" in line
+            continue
+        hard += 1
+        assert told["met"] == variant.agents.id[drive.whom]
+        whom = words[AgentKind(int(variant.agents.kind[drive.whom]))]
+        assert f"; idm meets {whom} after {drive.contact * DT:.1f} s;" in line
+    assert hard
     said = ["planned anew" in line for line in lines]
     assert said == [count > 0 for count in replans]
     assert main(["verify", str(out)]) == ExitCode.OK

@@ -8,12 +8,18 @@ from pathlib import Path
 import msgspec
 
 from roadworthy.errors import DataError
-from roadworthy.scenario import DT, Scenario
+from roadworthy.scenario import DT, AgentKind, Scenario
 from roadworthy.scenario_store import ScenarioStore
 from roadworthy.solvability import read_certificates
 from roadworthy.variants.generate import read_trials
 
 __all__ = ["Explained", "explained"]
+
+_WORDS = {
+    AgentKind.VEHICLE: "a vehicle",
+    AgentKind.PEDESTRIAN: "a pedestrian",
+    AgentKind.BICYCLE: "a cyclist",
+}
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +28,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         scenario: its name.
         parent, generator, seed, parameters: its lineage.
+        met: what kind of agent the planner aimed at met as the variant was made, "" for none.
         hazard: whom the base drive would meet, "" for nobody; and when that can first be foreseen
             and would come to contact, seconds after the present.
         onset_s, contact_s: of the hazard.
@@ -35,6 +42,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     generator: str
     seed: int
     parameters: dict[str, object]
+    met: str
     hazard: str
     onset_s: float
     contact_s: float
@@ -50,6 +58,10 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
         replans = self.parameters.get("replans")
         if isinstance(replans, int) and replans > 0:
             out += f"; its adversary planned anew {replans} {'time' if replans == 1 else 'times'}"
+        planner, contact = self.parameters.get("aimed_at"), self.parameters.get("contact")
+        if isinstance(planner, str) and isinstance(contact, int):
+            meets = f"{self.met} after {contact * DT:.1f} s" if contact >= 0 else "nobody"
+            out += f"; {planner} meets {meets}"
         if self.hazard:
             out += (
                 f"; who drives on meets {self.hazard!r} after {self.contact_s:.1f} s, to be "
@@ -83,6 +95,7 @@ def explained(folder: Path) -> Iterator[Explained]:
             generator=scene.lineage.generator,
             seed=scene.lineage.seed,
             parameters=scene.lineage.parameters,
+            met=_met(scene),
             hazard="" if found.contact < 0 else scene.agents.id[found.contact_agent],
             onset_s=round(found.onset * DT, 3),
             contact_s=round(found.contact * DT, 3),
@@ -90,3 +103,14 @@ def explained(folder: Path) -> Iterator[Explained]:
             latest_reaction_s=found.latest_reaction_s,
             reference=tried.get(scene.hash, {}),
         )
+
+
+def _met(scene: Scenario) -> str:
+    """`Explained.met`."""
+    who = scene.lineage.parameters.get("met") if scene.lineage else None
+    if not who:
+        return ""
+    if who not in scene.agents.id:
+        return "someone"
+    kind = AgentKind(int(scene.agents.kind[scene.agents.id.index(who)]))
+    return _WORDS.get(kind, "an object")

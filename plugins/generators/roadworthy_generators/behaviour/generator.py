@@ -70,13 +70,14 @@ class Draft:
 
 @dataclass(frozen=True, eq=False)
 class Try:
-    """An attack as a scene in which the planner drove; `drive` [STEPS + 1, 11] is its ego's, see
-    `Draft` for the others."""
+    """An attack as a scene in which the planner drove; `drive` [STEPS + 1, 11] is its ego's, `met`
+    the id of whom it meets at `contact`, "" for nobody, see `Draft` for the others."""
 
     variant: Scenario | None
     problems: tuple[str, ...]
     drive: NDArray[np.float64] | None = None
     contact: int = -1
+    met: str = ""
     solvable: bool = True
 
     @property
@@ -330,7 +331,8 @@ class Behaviour:
                 continue
             one = next(drives)
             found = one.contact < 0 or bool(problems) or solvable(variant, base=stage.steady)
-            tries.append(Try(variant, problems, one.ego, one.contact, found))
+            met = "" if one.whom < 0 else variant.agents.id[one.whom]
+            tries.append(Try(variant, problems, one.ego, one.contact, met, found))
         return tries
 
     def _noise(self, stage: Stage, shape: Sequence[int]) -> Tensor:
@@ -353,7 +355,8 @@ class Behaviour:
                 "root": root_of(scenario), "model": self._model.hash, "options": self._options,
                 "draw": i, "start": now, "attack": attack.kind, "at": attack.at,
                 "surprise": round(float(odd[i, agent]), 6), "percentile": percentile,
-                "replans": found.replans[i], **attack.told,
+                "replans": found.replans[i], "aimed_at": self._planner,
+                "contact": tried.contact, "met": tried.met, **attack.told,
             }  # fmt: skip
             variant = tried.variant
             if variant is not None:
