@@ -4,8 +4,8 @@
 
 CPU time of this process, one thread. The scenes are procedural four-way intersections, whose
 agents are repeated elsewhere until there are as many as wanted. Units are in the names of
-`extra_info`. Only ratios to work done in the same run are asserted tightly; bounds on times are
-generous, for slow and busy machines.
+`extra_info`, with these goals: 0.2 ms per proposal, set-up 30 ms. Asserted are ratios to work done
+in the same run.
 """
 
 from __future__ import annotations
@@ -140,8 +140,7 @@ def test_scoring_many_plans(benchmark: Any, moment: Moment, states: NDArray[np.f
     benchmark.extra_info["peer_collisions_ms_per_proposal"] = theirs / PROPOSALS
     benchmark.extra_info["ratio_to_peer_collisions"] = theirs / mine
     # The whole score costs less than the overlap tests of two of its terms by vectorised shapely.
-    assert theirs > 2.0 * mine
-    assert mine / PROPOSALS < 1.0
+    assert theirs > 4.0 * mine
 
 
 def test_the_peer_finds_the_same_contacts(moment: Moment, states: NDArray[np.float64]) -> None:
@@ -153,37 +152,65 @@ def test_the_peer_finds_the_same_contacts(moment: Moment, states: NDArray[np.flo
 
 
 def test_preparing_a_moment(benchmark: Any, scene: Scenario) -> None:
-    """A map that was never seen, its agents, and PDM-Closed."""
+    """A map that was never seen, and its agents, against the overlaps of 64 plans."""
     places = iter(range(1, 1000))
 
     def elsewhere() -> tuple[tuple[Scenario, int], dict[str, Any]]:
         return (moved(scene, float(next(places)), 0.0, 0.0), 1), {}
 
     benchmark.pedantic(prepare, setup=elsewhere, rounds=20, warmup_rounds=2)
+    known = prepare(scene, 1)
+    x = np.zeros((64, 41, 11))
+    x[:] = known.ego
+    theirs = cpu_ms(lambda: peer(known, x))
     benchmark.extra_info["ms"] = 1e3 * benchmark.stats.stats.min
-    assert benchmark.extra_info["ms"] < 150.0
+    benchmark.extra_info["ratio_to_peer_collisions_of_64"] = theirs / benchmark.extra_info["ms"]
+    assert theirs > 2.0 * benchmark.extra_info["ms"]
 
 
-def test_pdm_closed(benchmark: Any) -> None:
+def test_pdm_closed(benchmark: Any, moment: Moment, states: NDArray[np.float64]) -> None:
+    """15 proposals made, simulated, scored, against the overlaps of as many plans."""
     scenes = four_ways(8, 32)
     briefs = [brief_of(s) for s in scenes]
     planner, observations = PDMClosed(), observe(scenes, 0, briefs)
     planner.reset_batch(briefs)
     benchmark.pedantic(planner.plan_batch, args=(observations,), rounds=10, warmup_rounds=2)
-    benchmark.extra_info["ms_per_plan"] = 1e3 * benchmark.stats.stats.min / len(scenes)
-    assert benchmark.extra_info["ms_per_plan"] < 25.0
+    mine = 1e3 * benchmark.stats.stats.min / len(scenes)
+    theirs = cpu_ms(lambda: peer(moment, states[:15]))
+    benchmark.extra_info["ms_per_plan"] = mine
+    benchmark.extra_info["ratio_to_peer_collisions"] = theirs / mine
+    assert theirs > 4.0 * mine
+
+
+def overlaps(rollouts: RolloutBatch) -> NDArray[np.bool_]:
+    """Whether the ego overlaps an agent: bool [S, A, T], by vectorised shapely."""
+    ego, agents, valid = rollouts.ego[:, None], rollouts.agents, rollouts.agents_valid
+    car = rollouts.cases[0].scenario.vehicle
+    size = 0.5 * np.stack([case.scenario.agents.size[:, :2] for case in rollouts.cases])
+    ahead = car.rear_axle_to_centre
+    x = ego[..., 0] + ahead * np.cos(ego[..., 2])
+    y = ego[..., 1] + ahead * np.sin(ego[..., 2])
+    mine = boxes(x, y, ego[..., 2], (0.5 * car.length, 0.5 * car.width))
+    theirs = boxes(
+        agents[..., 0], agents[..., 1], agents[..., 2], (size[:, :, None, 0], size[:, :, None, 1])
+    )
+    shapely.prepare(mine)
+    found: NDArray[np.bool_] = shapely.intersects(mine, theirs) & valid
+    return found
 
 
 def test_scoring_drives(benchmark: Any) -> None:
-    """PDMS of drives of 15 s with 32 agents, maps packed before."""
+    """PDMS of drives of 15 s with 32 agents, maps packed before, against the overlaps alone."""
     rollouts = logged_rollouts(four_ways(16, 32))
     PDMS().score(rollouts)
 
     def fresh() -> tuple[tuple[RolloutBatch], dict[str, Any]]:
-        return (rollouts.select(range(len(rollouts))),), {}
+        return (replace(rollouts),), {}  # so that nothing kept per batch is found
 
     benchmark.pedantic(PDMS().score, setup=fresh, rounds=20, warmup_rounds=2)
+    mine, theirs = 1e3 * benchmark.stats.stats.min, cpu_ms(lambda: overlaps(rollouts))
     steps = int(rollouts.length.sum()) + len(rollouts)
     benchmark.extra_info["agents"] = rollouts.agents.shape[1]
-    benchmark.extra_info["us_per_step"] = 1e6 * benchmark.stats.stats.min / steps
-    assert benchmark.extra_info["us_per_step"] < 40.0
+    benchmark.extra_info["us_per_step"] = 1e3 * mine / steps
+    benchmark.extra_info["ratio_to_peer_overlaps"] = theirs / mine
+    assert theirs > 10.0 * mine
