@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ import click
 import pytest
 import roadworthy
 from roadworthy import cli
+from roadworthy.commands import _output
 from roadworthy.conformance import ConformanceRow, ConformanceTable
 from roadworthy.errors import RoadworthyError
 from roadworthy.exit_codes import ExitCode
@@ -201,3 +204,86 @@ def test_conformance_prints_the_table(
         assert "excepted: case 1: tie" in out
         assert cli.main(["conformance", address, str(tmp_path), "--json"]) == code
         assert json.loads(capsys.readouterr().out)["rows"][0]["metric"] == "v1 NC"
+
+
+def on_a_terminal(code: str, width: int) -> list[str]:
+    """The lines that some Python prints at a terminal of that width, without colours."""
+    pty = pytest.importorskip("pty")
+    master, slave = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(width), "TERM": "xterm", "NO_COLOR": "1"}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=slave, env=environment):
+        os.close(slave)
+        said = b""
+        with contextlib.suppress(OSError):  # Linux's word for the end
+            while part := os.read(master, 4096):
+                said += part
+    os.close(master)
+    return re.sub(r"\x1b\[[0-9;]*m", "", said.decode()).splitlines()
+
+
+@pytest.mark.parametrize("planners", [2, 3, 12])
+@pytest.mark.parametrize("width", [60, 80, 100, 300])
+def test_a_table_is_readable_at_any_width(width: int, planners: int) -> None:
+    names = ["success.route_completion", "safety.pedestrian_cyclist_collision", "pdms"]
+    rows = [[f"planner-{i}", *(f"7.{i:02}{j} [0.100, 0.200]" for j in range(3))]
+            for i in range(planners)]  # fmt: skip
+    lines = on_a_terminal(
+        "from roadworthy.commands._output import print_table\n"
+        f"print_table('the title', {['planner', *names]}, {rows}, {names})", width
+    )  # fmt: skip
+    text = "\n".join(lines)
+    assert "the title" in lines[0]
+    assert max(map(len, lines)) <= width
+    assert "…" not in text
+    for row in rows:
+        assert len(re.findall(rf"\b{row[0]}\b", text)) == 1
+        assert all(text.count(cell.partition(" ")[0]) == 1 for cell in row[1:])
+    assert text.count("[0.100, 0.200]") == 3 * planners
+    assert set(names) <= set(text.split())
+
+
+def test_rows_stay_rows_where_breaking_between_words_is_enough() -> None:
+    rows = [[f"case-{i}", "lanes, crosswalks, stop lines, drivable area", str(i)]
+            for i in range(20)]  # fmt: skip
+    lines = on_a_terminal(
+        "from roadworthy.commands._output import print_table\n"
+        f"print_table('', ['scenario', 'map', 'n'], {rows}, ['n'])", 50
+    )  # fmt: skip
+    assert max(map(len, lines)) <= 50
+    assert [line.split()[0] for line in lines if "case-" in line] == [row[0] for row in rows]
+
+
+def test_where_no_terminal_is_a_line_now_and_then_says_how_far_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_output, "EVERY_S", 0.0)
+    (tmp_path / "own.toml").write_text(
+        'name = "own"\nseed = 1\nmetrics = ["success"]\n'
+        '[[sources]]\nname = "procedural"\ncount = 2\n[simulator]\nname = "open-loop"\n'
+        '[[planners]]\nname = "./bad.py:Bad"\n[run]\nexecutor = "inline"\nbatch_size = 1\n'
+    )
+    (tmp_path / "bad.py").write_text(
+        "class Bad:\n    def reset(self, brief): pass\n    def plan(self, o): raise KeyError\n"
+    )
+    words = ["run", str(tmp_path / "own.toml"), "--out", str(tmp_path / "run"), "--json"]
+    assert cli.main(words) == ExitCode.INCOMPLETE
+    out, err = capsys.readouterr()
+    assert json.loads(out)[0]["cases"] == 2
+    plan, start, *lines = err.splitlines()
+    assert plan.startswith("plan: 2 cases")
+    assert "the first run compiles" in start
+    assert lines[:2] == ["1 of 2 cases, 1 error", "2 of 2 cases, 2 errors"]
+
+    store = tmp_path / "store"
+    words = ["scenarios", "convert", "procedural", "-o", "count=3", "--out", str(store)]
+    assert cli.main(words) == ExitCode.OK
+    assert "2 scenes stored\n3 scenes stored\n" in capsys.readouterr().err
+    words = ["generate", str(store), "--generator", "perturb", "-n", "1", "--reference", ""]
+    assert cli.main([*words, "--out", str(tmp_path / "variants"), "--json"]) == ExitCode.OK
+    out, err = capsys.readouterr()
+    assert json.loads(out)["parents"] == 3
+    assert "3 of 3 scenes varied\n" in err
+    monkeypatch.setattr(_output, "EVERY_S", 3600.0)
+    words = ["scenarios", "convert", "procedural", "-o", "count=3", "--out", f"{store}-2"]
+    assert cli.main(words) == ExitCode.OK
+    assert capsys.readouterr().err == ""

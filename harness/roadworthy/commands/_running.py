@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from roadworthy.commands._output import job_summary, print_json, print_table
+from roadworthy.commands._output import counting, job_summary, print_json, print_table
 from roadworthy.execution.pace import RunPlan
 from roadworthy.exit_codes import ExitCode
 from roadworthy.report import write_reports
@@ -26,38 +26,12 @@ def announce(plan: RunPlan) -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """A bar on standard error where a person watches, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda progress: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("starting (the first run compiles for about a minute)", total=None)
+    """Counts cases and errors on standard error."""
+    with counting("cases", "starting; the first run compiles, for a minute or two") as count:
 
         def show(progress: Progress) -> None:
-            note = f" ({progress.errors} errors)" if progress.errors else ""
-            bar.update(
-                task,
-                completed=progress.done,
-                total=progress.total,
-                description="cases" + note,
-            )
+            n = progress.errors
+            count(progress.done, progress.total, f"{n} error{'s' * (n > 1)}" if n else "")
 
         yield show
 

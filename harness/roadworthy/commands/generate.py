@@ -57,7 +57,7 @@ def command(
     evasive drive was found go to another store, OUT-unsolvable. `roadworthy verify` tests the
     proofs; generation.json counts what was refused, and why.
     """
-    from roadworthy.commands._output import print_json, print_table
+    from roadworthy.commands._output import counting, print_json, print_table
     from roadworthy.plugins import FactorySpec, registry
     from roadworthy.recognition import scenes_named, scenes_to_keep_off
     from roadworthy.review import parse_options
@@ -74,19 +74,21 @@ def command(
     entry = registry().resolve("generators", name)
     generator = FactorySpec("generators", entry.spec, given, "--generator")
     generator.build()  # so that a wrong option is said before scenes are read
-    made = generate_set(
-        scenes_named(subjects, data),
-        generator.build,
-        name,
-        count,
-        seed,
-        out,
-        options=given,
-        reaction_s=reaction,
-        against={subject: scenes_to_keep_off(subject, data) for subject in against},
-        reference=reference,
-        workers=workers,
-    )
+    with counting("scenes varied") as say:
+        made = generate_set(
+            scenes_named(subjects, data),
+            generator.build,
+            name,
+            count,
+            seed,
+            out,
+            options=given,
+            reaction_s=reaction,
+            against={subject: scenes_to_keep_off(subject, data) for subject in against},
+            reference=reference,
+            workers=workers,
+            progress=lambda done, total: say(done, total, ""),
+        )
     if as_json:
         print_json(made)
         return ExitCode.OK

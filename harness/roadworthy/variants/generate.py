@@ -155,6 +155,7 @@ def generate_set(
     against: Mapping[str, Iterable[Scenario]] | None = None,
     reference: str = "",
     workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> GeneratedSet:
     """Vary scenes, and store what is admitted with its certificates.
 
@@ -175,6 +176,7 @@ def generate_set(
         workers: at most so many processes make variants, one for eight parents, each with a
             generator of its own: see `execution.pool.in_order` for what `build` must be then. Their
             number changes no byte.
+        progress: told after each parent how many of how many have been varied.
 
     Raises:
         DataError: `out` or its folder of unsolvable ones is taken, there is nothing to vary, or
@@ -197,7 +199,9 @@ def generate_set(
     barren, made, unfit = [], 0, {}
     vary = functools.partial(_vary, name=name, n=n, seed=seed, reaction_s=reaction_s)
     workers = max(1, min(workers, len(scenes) // _WORTH_A_WORKER))
-    for parent, varied in zip(scenes, in_order(build, vary, scenes, workers), strict=True):
+    results = in_order(build, vary, scenes, workers)
+    for done, (parent, varied) in enumerate(zip(scenes, results, strict=True), 1):
+        progress(done, len(scenes))
         parent_name = f"{parent.source}/{parent.id}"
         if varied.unfit:
             unfit[parent_name] = varied.unfit
