@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from roadworthy.deadline import deadline
@@ -11,7 +11,7 @@ from roadworthy.errors import PluginError, did_you_mean
 from roadworthy.plugins import KINDS, Entry, FactorySpec, registry
 from roadworthy.plugins.localfile import split_path_spec
 from roadworthy.plugins.options import describe_options
-from roadworthy.testing.report import TIME_LIMIT_S, Fault, Report, Review
+from roadworthy.testing.report import TIME_LIMIT_S, Fault, Report, Review, Watch, unwatched
 
 __all__ = ["parse_options", "review"]
 
@@ -48,7 +48,8 @@ def review(
     kind: str | None,
     options: Mapping[str, Any],
     time_limit_s: float = TIME_LIMIT_S,
-) -> list[Report]:
+    watch: Watch = unwatched,
+) -> Iterator[Report]:
     """Reviews a name, a distribution, an address or a file.
 
     Args:
@@ -56,26 +57,34 @@ def review(
         kind: one of `KINDS`, or None to find out.
         options: for the factory.
         time_limit_s: for one check.
+        watch: told of each check as it begins and ends.
+
+    Yields:
+        A report of each thing, once it has been reviewed.
 
     Raises:
         PluginError: if there is no such thing, or its kind cannot be told.
     """
     known = registry()
     if ":" in subject:
+        watch(subject, "import", None)
         with deadline(time_limit_s, "Importing it does not end; --time-limit gives it longer."):
             entry = _local(subject, kind)
-        return [_review(entry, options, time_limit_s)]
+        yield _review(entry, options, time_limit_s, watch)
+        return
     entries = [
         e for e in known.entries if kind in (None, e.kind) and subject in (e.name, e.distribution)
     ]
     broken = [b for b in known.broken if subject in (b.name, b.distribution)]
-    reports = [_broken_report(str(b), b.traceback) for b in broken]
     if not entries and not broken:
         names = {e.name for e in known.entries} | {e.distribution for e in known.entries}
         message = f"nothing named {subject!r} is installed"
         message += "".join(f"\n{b} may offer it, but is broken: {b.reason}" for b in known.broken)
         raise PluginError(message, hint=did_you_mean(subject, names))
-    return reports + [_review(e, options, time_limit_s) for e in entries]
+    for b in broken:
+        yield _broken_report(str(b), b.traceback, watch)
+    for e in entries:
+        yield _review(e, options, time_limit_s, watch)
 
 
 def _local(subject: str, kind: str | None) -> Entry:
@@ -93,8 +102,8 @@ def _local(subject: str, kind: str | None) -> Entry:
     return registry().resolve(kinds[0], subject)
 
 
-def _review(entry: Entry, options: Mapping[str, Any], time_limit_s: float) -> Report:
-    made = Review(entry.singular, entry.name, time_limit_s)
+def _review(entry: Entry, options: Mapping[str, Any], time_limit_s: float, watch: Watch) -> Report:
+    made = Review(entry.singular, entry.name, time_limit_s, watch)
     # A file or address is itself; of a name, the entry at hand is meant, even if there are two.
     spec = FactorySpec(entry.kind, entry.spec, options, entry.name)
     if not (
@@ -105,14 +114,14 @@ def _review(entry: Entry, options: Mapping[str, Any], time_limit_s: float) -> Re
     findings = made.report().findings
     kit = _kit(entry.kind)
     if kit:
-        findings += kit(spec, entry.name, time_limit_s).findings
+        findings += kit(spec, entry.name, time_limit_s, watch).findings
     elif entry.kind in _METHODS:
         made.check("interface", lambda: _offers(spec.build(), _METHODS[entry.kind][0]))
         findings = made.report().findings
     return Report(entry.singular, entry.name, findings)
 
 
-def _kit(kind: str) -> Callable[[Callable[[], Any], str, float], Report] | None:
+def _kit(kind: str) -> Callable[[Callable[[], Any], str, float, Watch], Report] | None:
     from roadworthy.testing import check_metric, check_planner
 
     return {"planners": check_planner, "metrics": check_metric}.get(kind)
@@ -140,8 +149,8 @@ def _offers(made: Any, method: str) -> str:
     return f"it offers {method}; there is no closer review for this kind."
 
 
-def _broken_report(name: str, text: str) -> Report:
-    made = Review("plugin", name)
+def _broken_report(name: str, text: str, watch: Watch) -> Report:
+    made = Review("plugin", name, watch=watch)
 
     def loads() -> str:
         raise Fault("it cannot be imported:\n      " + "\n      ".join(text.strip().splitlines()))

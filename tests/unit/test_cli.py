@@ -15,10 +15,11 @@ import click
 import pytest
 import roadworthy
 from roadworthy import cli
-from roadworthy.commands import _output
+from roadworthy.commands import _output, plugins
 from roadworthy.conformance import ConformanceRow, ConformanceTable
 from roadworthy.errors import RoadworthyError
 from roadworthy.exit_codes import ExitCode
+from roadworthy.testing.report import TIME_LIMIT_S
 
 
 def run(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -165,6 +166,31 @@ def test_a_review_of_a_bad_planner_exits_with_3(
     assert cli.main(["plugins", "check", f"{tmp_path}/bad.py:Bad", "--json"]) == 3
     (review,) = json.loads(capsys.readouterr().out)
     assert not review["ok"]
+
+
+def test_a_review_tells_as_it_goes_and_names_the_check_that_hangs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "SLOW_S", 0.2)
+    (tmp_path / "hangs.py").write_text(
+        "class Hangs:\n    def reset(self, brief): print('planning')\n"
+        "    def plan(self, observation):\n        while True: pass\n"
+    )
+    words = ["plugins", "check", f"{tmp_path}/hangs.py:Hangs", "--time-limit", "2"]
+    assert cli.main(words) == ExitCode.INCOMPLETE
+    out, err = capsys.readouterr()
+    title, *rows = out.splitlines()
+    assert title == "planner hangs@hangs.py"
+    assert [row.split()[1] for row in rows[:3]] == ["loads:", "options:", "interface:"]
+    assert rows[3] == "planning"  # what was found before is printed already
+    assert "✗ trajectory: it had not ended after 2 s, in plan (" in rows[4]
+    assert rows[5:] == ["  1 of 4 checks failed."]
+    assert err.splitlines()[-1].startswith("  … trajectory: not ended after 0.2 s; stopped")
+
+
+def test_the_default_time_limits_of_reviews_agree() -> None:
+    [limit] = [p.default for p in plugins.check.params if p.name == "time_limit"]
+    assert limit == TIME_LIMIT_S
 
 
 def test_options_reach_the_reviewed_plugin(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +15,13 @@ from roadworthy.exit_codes import ExitCode
 from roadworthy.plugins import KINDS, registry
 
 if TYPE_CHECKING:
-    from roadworthy.testing import Report
+    from roadworthy.testing import Finding, Report
+    from roadworthy.testing.report import Watch
 
 __all__ = ["command"]
+
+SLOW_S = 10.0
+"""After so long it is said which check is being waited for."""
 
 
 @click.group("plugins")
@@ -72,7 +79,7 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
 @click.option("--kind", type=click.Choice(KINDS), help="Needed where a name or file is ambiguous.")
 @click.option("--option", "-o", "options", multiple=True, metavar="KEY=VALUE",
               help="An option of the factory, as in a suite; repeatable.")  # fmt: skip
-@click.option("--time-limit", type=click.FloatRange(min=0.0, min_open=True), default=300.0,
+@click.option("--time-limit", type=click.FloatRange(min=0.0, min_open=True), default=180.0,
               show_default=True,
               help="Seconds for one check; the review ends where one hangs.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -86,21 +93,50 @@ def check(
     """
     from roadworthy.review import parse_options, review
 
-    reports = review(subject, kind, parse_options(options), time_limit)
+    reports = []
+    with _watching(time_limit, quiet=as_json) as watch:
+        for report in review(subject, kind, parse_options(options), time_limit, watch):
+            reports.append(report)
+            if not as_json:
+                _print_verdict(report)
     if as_json:
         print_json([{"ok": report.ok, "report": report} for report in reports])
-    else:
-        for report in reports:
-            _print_report(report)
     return ExitCode.OK if all(report.ok for report in reports) else ExitCode.INCOMPLETE
 
 
-def _print_report(report: Report) -> None:
+@contextmanager
+def _watching(time_limit: float, quiet: bool) -> Iterator[Watch]:
+    """Prints findings as they come, unless `quiet`, and which check is long in coming."""
+    title = ""
+    slow = threading.Timer(0.0, click.echo)
+
+    def watch(subject: str, check: str, finding: Finding | None) -> None:
+        nonlocal slow, title
+        slow.cancel()
+        if finding is None:
+            words = f"  … {check}: not ended after {SLOW_S:g} s; stopped after {time_limit:g} s"
+            slow = threading.Timer(SLOW_S, click.echo, (words,), {"err": True})
+            slow.daemon = True
+            slow.start()
+        elif not quiet:
+            if subject != title:
+                click.secho(subject, bold=True)
+                title = subject
+            _print_finding(finding)
+
+    try:
+        yield watch
+    finally:
+        slow.cancel()
+
+
+def _print_finding(finding: Finding) -> None:
     colours = {"pass": "green", "warn": "yellow", "fail": "red"}
-    click.secho(f"{report.kind} {report.name}", bold=True)
-    for finding in report.findings:
-        sign, _, text = str(finding).partition(" ")
-        click.echo(f"  {click.style(sign, fg=colours.get(finding.outcome))} {text}")
+    sign, _, text = str(finding).partition(" ")
+    click.echo(f"  {click.style(sign, fg=colours.get(finding.outcome))} {text}")
+
+
+def _print_verdict(report: Report) -> None:
     failed = sum(finding.outcome == "fail" for finding in report.findings)
     total = len(report.findings)
     click.echo(f"  {failed} of {total} checks failed." if failed else "  Fit to be run.")

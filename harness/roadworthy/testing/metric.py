@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from roadworthy.rollout import CaseError, RolloutBatch, Status
 from roadworthy.scenario import Scenario, SignalState, content_hash
 from roadworthy.score import Column, MetricSpec, Scores
-from roadworthy.testing.report import TIME_LIMIT_S, Fault, Outcome, Remark, Report, Review
+from roadworthy.testing.report import (
+    TIME_LIMIT_S,
+    Fault,
+    Outcome,
+    Remark,
+    Report,
+    Review,
+    Watch,
+    unwatched,
+)
 from roadworthy.testing.scenes import logged_rollouts, straight_road_scenario
 from roadworthy.vehicle import EgoIndex
 
@@ -27,19 +36,25 @@ SLOW_MS = 50.0
 Factory = Callable[[], Any]
 
 
-def check_metric(factory: Factory, name: str = "", time_limit_s: float = TIME_LIMIT_S) -> Report:
+def check_metric(
+    factory: Factory,
+    name: str = "",
+    time_limit_s: float = TIME_LIMIT_S,
+    watch: Watch = unwatched,
+) -> Report:
     """Reviews a metric on rollouts made in code, in which everyone does what the log has.
 
     Args:
         factory: makes a fresh metric; called many times.
         name: for the report; the factory's by default.
         time_limit_s: for one check; one that takes longer is the last.
+        watch: told of each check as it begins and ends.
 
     Returns:
         One finding per check. The first three must pass for the others to be made.
     """
     title = name or getattr(factory, "__name__", type(factory).__name__)
-    review = Review("metric", title, time_limit_s)
+    review = Review("metric", title, time_limit_s, watch)
     scenes = _scenes()
     if not (
         review.check("interface", lambda: _interface(factory))

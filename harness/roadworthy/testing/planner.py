@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from roadworthy.observation import ObservationBatch
 from roadworthy.scenario import Scenario, SignalState, content_hash
-from roadworthy.testing.report import TIME_LIMIT_S, Fault, Outcome, Remark, Report, Review
+from roadworthy.testing.report import (
+    TIME_LIMIT_S,
+    Fault,
+    Outcome,
+    Remark,
+    Report,
+    Review,
+    Watch,
+    unwatched,
+)
 from roadworthy.testing.scenes import brief_of, moved, observe, straight_road_scenario
 from roadworthy.trajectory import Trajectory, TrajectoryBatch, check_trajectory
 
@@ -32,19 +41,25 @@ Factory = Callable[[], Any]
 Plans = list[tuple[NDArray[np.float64], float]]
 
 
-def check_planner(factory: Factory, name: str = "", time_limit_s: float = TIME_LIMIT_S) -> Report:
+def check_planner(
+    factory: Factory,
+    name: str = "",
+    time_limit_s: float = TIME_LIMIT_S,
+    watch: Watch = unwatched,
+) -> Report:
     """Reviews a planner on small scenes made in code.
 
     Args:
         factory: makes a fresh planner; called many times.
         name: for the report; the factory's by default.
         time_limit_s: for one check; one that takes longer is the last.
+        watch: told of each check as it begins and ends.
 
     Returns:
         One finding per check. The first two must pass for the others to be made.
     """
     title = name or getattr(factory, "__name__", type(factory).__name__)
-    review = Review("planner", title, time_limit_s)
+    review = Review("planner", title, time_limit_s, watch)
     plain = straight_road_scenario()
     if not review.check("interface", lambda: _interface(factory)):
         return review.report()

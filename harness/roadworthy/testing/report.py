@@ -10,10 +10,10 @@ from enum import StrEnum
 from roadworthy.deadline import deadline
 from roadworthy.errors import PlannerTimeout, RoadworthyError
 
-__all__ = ["TIME_LIMIT_S", "Finding", "Outcome", "Report", "Review"]
+__all__ = ["TIME_LIMIT_S", "Finding", "Outcome", "Report", "Review", "Watch", "unwatched"]
 
-TIME_LIMIT_S = 300.0
-"""For one check, unless another is given."""
+TIME_LIMIT_S = 180.0
+"""For one check, unless another is given: the first may compile kernels for two minutes."""
 
 
 class Outcome(StrEnum):
@@ -79,6 +79,14 @@ class Report:
             raise AssertionError(f"\n{self}")
 
 
+Watch = Callable[[str, str, Finding | None], None]
+"""Told of what is reviewed, of a check, and of its finding, or None as it begins."""
+
+
+def unwatched(subject: str, check: str, finding: Finding | None) -> None:
+    """A `Watch` that does nothing."""
+
+
 class Fault(Exception):
     """Raised inside a check: it failed, for the reason said."""
 
@@ -100,11 +108,18 @@ class Review:
         kind: `planner` or `metric`.
         name: of what is reviewed.
         time_limit_s: wall-clock limit for one check.
+        watch: told of each check.
     """
 
-    def __init__(self, kind: str, name: str, time_limit_s: float = TIME_LIMIT_S) -> None:
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        time_limit_s: float = TIME_LIMIT_S,
+        watch: Watch = unwatched,
+    ) -> None:
         self._kind, self._name = kind, name
-        self._limit = time_limit_s
+        self._limit, self._watch = time_limit_s, watch
         self._hangs = False
         self._findings: list[Finding] = []
 
@@ -120,6 +135,7 @@ class Review:
         """
         if self._hangs:
             return False
+        self._tell(name, None)
         try:
             with deadline(self._limit, ""):
                 finding = Finding(name, Outcome.PASS, examine())
@@ -137,7 +153,11 @@ class Review:
         except (Exception, SystemExit) as error:  # what is reviewed may raise anything
             finding = Finding(name, Outcome.FAIL, told(error))
         self._findings.append(finding)
+        self._tell(name, finding)
         return finding.outcome is not Outcome.FAIL
+
+    def _tell(self, check: str, finding: Finding | None) -> None:
+        self._watch(f"{self._kind} {self._name}", check, finding)
 
     def report(self) -> Report:
         """What was found so far."""
