@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.comparison.gate import BASELINE
+from roadworthy.differences import differences
 from roadworthy.errors import RunError, SuiteError, did_you_mean
 from roadworthy.execution.bench import Task
 from roadworthy.execution.executors import run_inline
@@ -214,9 +215,9 @@ def _open(folder: RunDirectory, resolved: ResolvedSuite) -> Manifest:
     if old is not None:
         if old.config_hash != config_hash:
             raise RunError(
-                f"{folder.path}: holds a run of another suite, planner or version "
-                f"({old.suite.get('name')!r}, config {old.config_hash[:8]}, now {config_hash[:8]})",
-                hint="Choose another folder with --out.",
+                f"{folder.path}: holds a run of another suite, planner or version: "
+                + "; ".join(differences(old, resolved)),
+                hint="Choose another folder with --out, or remove this one.",
             )
         return old
     if folder.records:

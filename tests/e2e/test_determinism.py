@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fault_table import finished, not_driven_again, results
+from roadworthy.errors import RunError
 from roadworthy.exit_codes import ExitCode
 from roadworthy.runner import resume, run_suite
 from roadworthy.suite import override, parse_suite
@@ -100,12 +101,47 @@ def test_interrupted_by_the_user(reference: dict[str, bytes], tmp_path: Path) ->
     not_driven_again(folder, before, 40)
 
 
-def test_another_suite_does_not_mix_in(reference: dict[str, bytes], tmp_path: Path) -> None:
-    from roadworthy.errors import RunError
+PLANNER = """
+import numpy as np
+from roadworthy import Trajectory
+class Mine:
+    def __init__(self, *, weights: str = "", ahead: float = 1.0) -> None: self.ahead = ahead
+    def reset(self, brief): pass
+    def plan(self, observation):
+        return Trajectory(np.linspace(0, self.ahead, 24).reshape(8, 3) * (1, 0, 0), 0.5)
+"""
 
-    folder = tmp_path / "run"
-    text = SUITE.replace("count = 10", "count = 2").replace('"pdms", "epdms", ', "")
-    run_suite(parse_suite(text, "same.toml"), folder)
-    other = text.replace("seed = 11\nrep", "seed = 12\nrep")
-    with pytest.raises(RunError, match="another suite"):
-        run_suite(parse_suite(other, "same.toml"), folder)
+
+def test_another_suite_does_not_mix_in_and_what_differs_is_named(tmp_path: Path) -> None:
+    suite, weights = tmp_path / "same.toml", tmp_path / "weights.bin"
+    (tmp_path / "mine.py").write_text(PLANNER)
+    weights.write_bytes(b"1")
+    mine = f'{{name = "./mine.py:Mine", label = "mine", ahead = 2.0, weights = "{weights}"}}'
+    text = (
+        SUITE.replace("count = 10", "count = 2")
+        .replace('"pdms", "epdms", "safety", ', "")
+        .replace('["idm", "constant-velocity"]', f'["constant-velocity", {mine}]')
+        .replace("process", "inline")
+    )
+    run_suite(parse_suite(text, str(suite)), tmp_path / "run")
+
+    def told(old: str = "", new: str = "") -> str:
+        with pytest.raises(RunError, match="another suite") as refused:
+            run_suite(parse_suite(text.replace(old, new), str(suite)), tmp_path / "run")
+        assert "remove this one" in refused.value.hint
+        return refused.value.message.partition("or version: ")[2]
+
+    assert told("seed = 11\nrep", "seed = 12\nrep") == "suite: seed is 12, was 11"
+    assert told("repetitions = 2", "repetitions = 1") == "suite: repetitions is 1, was 2"
+    assert told("count = 2", "count = 3") == "source procedural: count is 3, was 2"
+    assert told("hz = 5", "hz = 2") == "simulator: replan_hz is 2, was 5"
+    assert told("ahead = 2.0", "ahead = 3.0") == "planner mine: ahead is 3.0, was 2.0"
+    assert told("ahead = 2.0, ", "") == "planner mine: ahead is not set, was 2.0"
+    assert told('"constant-velocity", ', "") == "planners are mine, were constant-velocity, mine"
+    assert told('"success", ', "") == "metrics are comfort, were success, comfort"
+    weights.write_bytes(b"2")
+    assert told() == f"planner mine: {weights} has changed"
+    weights.write_bytes(b"1")
+    run_suite(parse_suite(text, str(suite)), tmp_path / "run")
+    (tmp_path / "mine.py").write_text(PLANNER + "\n# changed\n")
+    assert told().startswith("planner mine: its file has changed")
