@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from roadworthy.comparison.compare import Comparison, compare
 from roadworthy.comparison.leaderboard import rank
 from roadworthy.comparison.pairing import contestants, read_contestants
 from roadworthy.errors import RunError
+from roadworthy.report import write_reports
 from roadworthy.rollout import Status
 from roadworthy.store import Run
 from verdict_runs import PROTOCOL, scores, write_run
@@ -76,6 +78,30 @@ def test_it_says_why_nothing_is_known_of_the_spread(
     [challenge] = compare([run]).challenges
     found = next(c for c in challenge.columns if c.name == "drive.success")
     assert said in found.power_sentence()
+
+
+def test_scenarios_of_one_log_are_said_to_be_so(tmp_path: Path) -> None:
+    planners = {"old": {"success": [0.0] * 10}, "new": {"success": [1.0] * 9 + [0.0]}}
+    found = column(compare([write_run(tmp_path / "run", planners, logs=1)]), "success")
+    assert (found.scenarios, found.clusters) == (10, 1)
+    assert "all 10 scenarios are of one log" in found.power_sentence()
+
+
+def test_where_one_side_erred_in_every_case_nothing_is_said_of_differences(tmp_path: Path) -> None:
+    run = write_run(
+        tmp_path / "run",
+        {"idm": {"success": [0.0] * 3}, "mine": {"success": [1.0] * 3}},
+        failures={("mine", i): Status.PLANNER_ERROR for i in range(3)},
+    )
+    told = CliRunner().invoke(command, [str(run.path), "--out", str(tmp_path / "verdict")])
+    page = (write_reports(run)).read_text()
+    summary = (run.path / "summary.md").read_text()
+    for text in (told.output, page, summary, (tmp_path / "verdict" / "report.html").read_text()):
+        assert "o case was driven by both without an error." in text
+        assert not re.search(r"0(</strong>)? (fixed|broken)|no scenario differs", text)
+    assert "mine against idm: no case" in told.output
+    assert "left out: 3 cases ended ok / planner_error (idm / mine)" in told.output
+    assert "drive.success: no scenario was driven and judged on both sides." in page
 
 
 def test_repetitions_are_averaged_before_anything_is_counted(tmp_path: Path) -> None:

@@ -96,12 +96,8 @@ def _row(c: ColumnDifference) -> list[object]:
 
 def _remarks(comparison: Comparison, challenge: Challenge) -> list[str]:
     """What the table cannot say: transitions, what was left out, and the power."""
-    t = challenge.transitions
     a, b = comparison.a.label, challenge.b.label
-    out = [
-        f"{b}: {len(t.fixed)} fixed, {len(t.broken)} broken, "
-        f"{len(t.still_failing)} still failing, {len(t.still_fine)} still fine"
-    ]
+    out = [f"{b} against {a}: {challenge.transitions_sentence}"]
     for n, label in ((len(challenge.only_a), a), (len(challenge.only_b), b)):
         if n:
             out.append(f"unpaired: {n} cases are in {label} alone")

@@ -122,15 +122,10 @@ class ColumnDifference(msgspec.Struct, frozen=True, kw_only=True):
 
     def power_sentence(self) -> str:
         """What this comparison could have seen, in one sentence."""
+        if not self.scenarios:
+            return f"{self.name}: no scenario was driven and judged on both sides."
         if self.detectable is None:
-            every = (
-                "no scenario differs"
-                if not self.difference.value
-                else (
-                    "there is one scenario" if self.clusters < 2 else "all scenarios differ alike"
-                )
-            )
-            return f"{self.name}: {every}, so that nothing is known of the spread."
+            return f"{self.name}: {self._why_unknown()}, so that nothing is known of the spread."
         if self.detectable > 1.0 and self.a.interval == self.b.interval == "exact":
             return f"{self.name}: {self.scenarios} scenarios are too few to show any difference."
         seen = f"{self.scenarios} scenarios show a difference of {self.detectable:.3g}"
@@ -138,6 +133,15 @@ class ColumnDifference(msgspec.Struct, frozen=True, kw_only=True):
         if self.needed is not None and self.effect is not None:
             more = f"; one of {self.effect:.3g} takes about {self.needed:,}"
         return f"{self.name}: {seen} with probability 0.8{more}."
+
+    def _why_unknown(self) -> str:
+        if not self.difference.value:
+            return "no scenario differs"
+        if self.scenarios == 1:
+            return "there is one scenario"
+        if self.clusters == 1:
+            return f"all {self.scenarios} scenarios are of one log"
+        return "all scenarios differ alike"
 
 
 class Transitions(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +195,17 @@ class Challenge(msgspec.Struct, frozen=True, kw_only=True):
     def headline(self) -> tuple[ColumnDifference, ...]:
         """The columns that the verdict is about."""
         return tuple(c for c in self.columns if c.headline)
+
+    @property
+    def transitions_sentence(self) -> str:
+        """How many cases were fixed and broken, in one sentence."""
+        if not self.cases:
+            return "no case was driven by both without an error."
+        t = self.transitions
+        return (
+            f"{len(t.fixed)} fixed, {len(t.broken)} broken, {len(t.still_failing)} still failing, "
+            f"{len(t.still_fine)} still fine."
+        )
 
     def errored_by_kind(self) -> dict[str, int]:
         """`timeout / ok` -> number of cases."""

@@ -107,12 +107,8 @@ def _ranking(board: Leaderboard) -> str:
 def _comparison(comparison: Comparison) -> list[str]:
     parts = []
     for challenge in comparison.challenges:
-        t = challenge.transitions
         parts.append(f"## {_text(challenge.b.label)} against {_text(comparison.a.label)}")
-        parts.append(
-            f"{len(t.fixed)} fixed, {len(t.broken)} broken, {len(t.still_failing)} still failing, "
-            f"{len(t.still_fine)} still fine."
-        )
+        parts.append(challenge.transitions_sentence)
         rows = [
             [
                 c.name,
