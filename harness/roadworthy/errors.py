@@ -22,6 +22,7 @@ __all__ = [
     "SimulatorError",
     "SuiteError",
     "did_you_mean",
+    "install_hint",
 ]
 
 
@@ -85,3 +86,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return f"Did you mean {' or '.join(repr(n) for n in near)}?"
     return f"Known: {', '.join(names)}." if names else "None are known."
+
+
+def install_hint(extra: str) -> str:
+    """How an optional extra of this project is installed, for a sentence to end or go on."""
+    return f'Install it with `pip install -c constraints.txt ".[{extra}]"` in the checkout'

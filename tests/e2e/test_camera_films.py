@@ -108,7 +108,7 @@ def test_without_pyav_the_page_says_what_is_missing(
     shutil.copytree(run, tmp_path / "run")
     monkeypatch.setitem(sys.modules, "av", None)
     page = write_reports(read_run(tmp_path / "run")).read_text()
-    assert "roadworthy[video]" in page
+    assert "pip install -c constraints.txt &quot;.[video]&quot;" in page
     assert "<video" not in page
 
 

@@ -16,7 +16,7 @@ from roadworthy.runner import run_suite
 from roadworthy.store import read_run
 from roadworthy.suite import override, parse_suite
 
-ray = pytest.importorskip("ray", reason="needs Ray: pip install 'roadworthy[ray]'")
+ray = pytest.importorskip("ray", reason="needs Ray, the extra `ray`")
 
 BAD = Path(__file__).parents[1] / "planners" / "bad.py"
 SUITE = f"""

@@ -20,7 +20,7 @@ __all__ = ["command"]
 @click.option("--latex", is_flag=True, help="Also write the headline table as table.tex.")
 @click.option("--svg", is_flag=True, help="Also write the plots as plots/*.svg.")
 @click.option("--pdf", is_flag=True, help="Also write the plots as plots/*.pdf; takes "
-              '`pip install "roadworthy[paper]"`.')  # fmt: skip
+              '`pip install -c constraints.txt ".[paper]"` in the checkout.')  # fmt: skip
 @click.option("--parents", multiple=True, metavar="SUBJECT",
               help="Of variants: a store, suite or source that holds their parents, to play "
               "beside them and, of a mined store, to say what for. Repeatable.")  # fmt: skip

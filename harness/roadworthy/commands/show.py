@@ -27,8 +27,8 @@ def command(
     """Play one case in the terminal, all planners side by side, until Ctrl-C.
 
     CASE is a scenario's name, or the beginning of a case's key. An .mp4 needs
-    `pip install "roadworthy[video]"`, an .mcap (for Foxglove) `roadworthy[mcap]`. Ctrl-C is the
-    way to end and exits with 0.
+    `pip install -c constraints.txt ".[video]"` in the checkout, an .mcap (for Foxglove) the extra
+    `mcap`. Ctrl-C is the way to end and exits with 0.
     """
     from roadworthy.report.showing import play_case, show_case
     from roadworthy.store import read_run

@@ -28,7 +28,7 @@ def command(
     Of a run, writes the report first where there is none, and prints its address, which is all
     that happens where there is no browser. A scene folder, and with --3d a case of a run, is
     served until Ctrl-C, which is the way to end and exits with 0; that needs
-    `pip install "roadworthy[viewer]"`.
+    `pip install -c constraints.txt ".[viewer]"` in the checkout.
     """
     from roadworthy.report.showing import open_in_browser
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from roadworthy.errors import RoadworthyError, RunError, RunStopped, SuiteError
+from roadworthy.errors import RoadworthyError, RunError, RunStopped, SuiteError, install_hint
 from roadworthy.execution import references
 from roadworthy.execution.bench import Setup, Task
 from roadworthy.execution.evaluate import failed_record
@@ -213,9 +213,7 @@ def _ray() -> Any:
         import ray
         import ray.exceptions
     except ImportError as error:
-        raise SuiteError(
-            f"executor 'ray': {error}", hint="Install it: pip install 'roadworthy[ray]'."
-        ) from error
+        raise SuiteError(f"executor 'ray': {error}", hint=f"{install_hint('ray')}.") from error
     return ray
 
 

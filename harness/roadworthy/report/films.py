@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roadworthy.errors import RunError
+from roadworthy.errors import RunError, install_hint
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +40,7 @@ def write_mp4(path: Path, frames: Iterable[Image], rate: Fraction, crf: int = 23
     except ImportError:
         raise RunError(
             f"{path}: writing an .mp4 takes PyAV",
-            hint='Install it with `pip install "roadworthy[video]"`, or name a .gif.',
+            hint=f"{install_hint('video')}, or name a .gif.",
         ) from None
     pictures = iter(frames)
     first = next(pictures)

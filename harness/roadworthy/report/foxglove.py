@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from roadworthy.errors import RunError
+from roadworthy.errors import RunError, install_hint
 from roadworthy.replay import Replay
 from roadworthy.report.drawing import Pane
 from roadworthy.scenario import RATE_HZ, AgentKind, AreaKind, RoadMap, SignalState
@@ -45,7 +45,7 @@ def write_mcap(out: Path, drives: Sequence[Pane]) -> None:
     except ImportError:
         raise RunError(
             f"{out}: writing an .mcap takes the mcap library",
-            hint='Install it with `pip install "roadworthy[mcap]"`, or name a .gif.',
+            hint=f"{install_hint('mcap')}, or name a .gif.",
         ) from None
     with out.open("wb") as file:
         writer = library.Writer(file)

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import escape
 
 from roadworthy.comparison.pairing import Entry, contestants
-from roadworthy.errors import RunError
+from roadworthy.errors import RunError, install_hint
 from roadworthy.report.numbers import format_value
 from roadworthy.report.plots import HEIGHT, WIDTH, histograms
 from roadworthy.report.view import Column, View, view_of
@@ -106,7 +106,7 @@ def _use_embedded_font() -> None:
     except ImportError:
         raise RunError(
             "writing a .pdf takes svglib",
-            hint='Install it with `pip install "roadworthy[paper]"`, or use --svg.',
+            hint=f"{install_hint('paper')}, or use --svg.",
         ) from None
     fonts.register_font(_FAMILY, f"{_FAMILY}.ttf")  # which reportlab brings
 

@@ -5,7 +5,7 @@ route; it becomes a plan of four seconds, which the tracker and the bicycle driv
 action, while the traffic reacts. What counts as an at-fault collision and as off the road is what
 the metrics say.
 
-Needs `gymnasium` (`pip install "roadworthy[gym]"`).
+Needs `gymnasium` (`pip install -c constraints.txt ".[gym]"`).
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ def camera_sections(runs: Sequence[Run]) -> list[tuple[str, str]]:
     if not can_write_mp4():
         text = (
             "Films of what the cameras showed take PyAV: "
-            "<code>pip install &quot;roadworthy[video]&quot;</code>, then "
-            "<code>roadworthy report</code>."
+            "<code>pip install -c constraints.txt &quot;.[video]&quot;</code> in the checkout, "
+            "then <code>roadworthy report</code>."
         )
         return [("Cameras", f'<p class="note">{text}</p>')]
     parts = []

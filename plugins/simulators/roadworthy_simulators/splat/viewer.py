@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from roadworthy.comparison.pairing import contestants
-from roadworthy.errors import RunError, SimulatorError
+from roadworthy.errors import RunError, SimulatorError, install_hint
 from roadworthy.replay import replay_path
 from roadworthy.report.showing import find_case
 from roadworthy.report.view import view_of
@@ -61,9 +61,7 @@ class Viewer:
 
     def __init__(self, stage: Stage, playback: Playback | None, port: int) -> None:
         if importlib.util.find_spec("viser") is None:
-            raise SimulatorError(
-                "the viewer takes viser", hint='Install it with `pip install "roadworthy[viewer]"`.'
-            )
+            raise SimulatorError("the viewer takes viser", hint=f"{install_hint('viewer')}.")
         import viser
 
         self._stage, self._playback = stage, playback

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from roadworthy.errors import DataError
+from roadworthy.errors import DataError, install_hint
 from roadworthy.scenario import DT, AgentKind, RoadMap, Scenario, StateIndex
 from roadworthy.vehicle import EgoIndex
 
@@ -51,7 +51,7 @@ def write_commonroad(scenario: Scenario, path: Path) -> None:
     except (ImportError, TypeError) as error:  # protobuf raises TypeError for old generated code
         raise DataError(
             f"{path}: commonroad-io cannot be used ({error})",
-            hint="pip install 'roadworthy[commonroad]', and set "
+            hint=f"{install_hint('commonroad')}, and set "
             "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python if protobuf is newer than 3.20.",
         ) from error
     out = CommonRoadScenario(DT, ScenarioID(country_id="ZAM", map_name="Roadworthy", map_id=1))

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
-from roadworthy.errors import DataError
+from roadworthy.errors import DataError, install_hint
 from roadworthy.scenario import DT, AgentKind, RoadMap, Scenario, StateIndex
 from roadworthy.vehicle import EgoIndex
 
@@ -51,7 +51,7 @@ def write_openscenario(scenario: Scenario, folder: Path, name: str) -> Path:
     except ImportError as error:
         raise DataError(
             f"{folder / name}: scenariogeneration cannot be used ({error})",
-            hint="pip install 'roadworthy[openscenario]'",
+            hint=f"{install_hint('openscenario')}.",
         ) from error
     schemas = Path(generation.__file__).parents[1] / "schemas"
     roads = _roads(scenario.map)

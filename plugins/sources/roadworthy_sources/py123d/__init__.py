@@ -1,6 +1,7 @@
 """Logs in the format of py123d: nuPlan, NAVSIM, nuScenes, KITTI-360, PandaSet and others.
 
-An optional extra: `pip install roadworthy[py123d]`, and py123d's own converters to make logs.
+An optional extra: `pip install -c constraints.txt ".[py123d]"` in the checkout, and py123d's own
+converters to make logs.
 """
 
 from __future__ import annotations

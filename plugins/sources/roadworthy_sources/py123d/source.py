@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roadworthy.admission import admit
-from roadworthy.errors import DataError
+from roadworthy.errors import DataError, install_hint
 from roadworthy.scenario import Rejected, Scenario
 
 from roadworthy_sources.py123d.scene import scenario_of
@@ -76,6 +76,6 @@ def _builder() -> tuple[Any, Any, Any]:
         from py123d.common.execution import SequentialExecutor
     except ImportError as error:
         raise DataError(
-            f"py123d is not installed ({error})", hint="pip install roadworthy[py123d]"
+            f"py123d is not installed ({error})", hint=f"{install_hint('py123d')}."
         ) from error
     return ArrowSceneBuilder, SceneFilter, SequentialExecutor
