@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from roadworthy.store import read_run
 ROOT = Path(__file__).resolve().parents[2]
 PLANNER = ROOT / "docs" / "bring-your-own-planner.md"
 METRIC = ROOT / "docs" / "bring-your-own-metric.md"
+TRAINING = ROOT / "docs" / "post-training.md"
 INSTALL = "pip install -c constraints.txt ."
 
 
@@ -36,7 +38,8 @@ def write_files(found: list[tuple[str, str]], folder: Path) -> list[str]:
 
 def commands(found: list[tuple[str, str]]) -> list[str]:
     """The lines of the shell blocks, without comments."""
-    lines = [line for kind, body in found if kind == "sh" for line in body.splitlines()]
+    bodies = [body.replace("\\\n", " ") for kind, body in found if kind == "sh"]
+    lines = [line for body in bodies for line in body.splitlines()]
     return [stripped for line in lines if (stripped := line.partition("  #")[0].strip())]
 
 
@@ -112,6 +115,36 @@ def test_a_metric_of_ones_own(tmp_path: Path) -> None:
     assert "clearance.<wbr>kept" in (run / "report.html").read_text()
     events = [e for r in read_run(run).records for e in r.events.get("clearance", [])]
     assert {e["kind"] for e in events} == {"too_near"}
+
+
+def test_a_network_of_ones_own(tmp_path: Path) -> None:
+    """With fewer steps than a training takes."""
+    section = TRAINING.read_text().partition("## Your own network")[2].partition("\n## ")[0]
+    found = blocks(section)
+    assert write_files(found, tmp_path) == ["mine.py"]
+    scenes = "roadworthy scenarios convert procedural -o count=6 --split train --out train.store"
+    lines = [f"{line} --set steps=5" if " train " in line else line for line in commands(found)]
+    assert sum("steps=5" in line for line in lines) == 2
+    assert "Fit to be run." in run_all([scenes, *lines], tmp_path)
+
+
+def test_packages_begun_by_different_pages_go_side_by_side() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    text = "\n".join(page.read_text() for page in pages)
+    begun = set(re.findall(r"plugins new (\w+) ([a-z-]+)`", text))
+    assert {kind for kind, _ in begun} == {"planner", "metric"}
+    assert len({name for _, name in begun}) == len(begun)
+
+
+def test_extras_are_named_as_they_can_be_installed() -> None:
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    files = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    files += [f for top in ("harness", "plugins") for f in (ROOT / top).rglob("*.py")]
+    text = "\n".join(file.read_text() for file in files)
+    assert not re.search(r"pip install .?roadworthy", text)  # it is on no index
+    named = re.findall(r"pip install -c constraints\.txt (?:\"|&quot;)\.\[([\w,]+)\]", text)
+    assert {extra for group in named for extra in group.split(",")} <= set(known)
+    assert "gym" in named
 
 
 @pytest.mark.parametrize("page", [PLANNER, METRIC], ids=lambda path: path.stem)

@@ -157,3 +157,4 @@ def test_the_documented_example_learns() -> None:
         exec(compile(code, "docs/gymnasium.md", "exec"), {"__name__": "example"})
     before, after = map(float, re.findall(r"return (\S+) before, (\S+) after", said.getvalue())[0])
     assert after > before + 0.1
+    assert f"`{said.getvalue().strip()}`" in page
