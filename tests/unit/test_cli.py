@@ -303,7 +303,7 @@ def test_where_no_terminal_is_a_line_now_and_then_says_how_far_it_is(
     store = tmp_path / "store"
     words = ["scenarios", "convert", "procedural", "-o", "count=3", "--out", str(store)]
     assert cli.main(words) == ExitCode.OK
-    assert "2 scenes stored\n3 scenes stored\n" in capsys.readouterr().err
+    assert "2 scenes read\n3 scenes read\n" in capsys.readouterr().err
     words = ["generate", str(store), "--generator", "perturb", "-n", "1", "--reference", ""]
     assert cli.main([*words, "--out", str(tmp_path / "variants"), "--json"]) == ExitCode.OK
     out, err = capsys.readouterr()

@@ -155,7 +155,7 @@ def convert(
     stored = refused = 0
     lost: list[DataError] = []
     with StoreWriter(out) as store:
-        scenes = track(_scenes(subjects, options, data, workers), "scenes stored")
+        scenes = track(_scenes(subjects, options, data, workers), "scenes read")
         for scene in scenes:
             if isinstance(scene, Rejected):
                 store.reject(scene)
