@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -29,18 +28,9 @@ def run(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize("args", [["--help"], ["plugins", "list"]])
-def test_starts_within_half_a_second(args: list[str]) -> None:
-    def seconds() -> float:
-        begin = time.perf_counter()
-        assert run(*args).returncode == 0
-        return time.perf_counter() - begin
-
-    assert any(seconds() < 0.5 for _ in range(20))  # other work on the machine may slow a few
-
-
-def test_help_imports_nothing_heavy() -> None:
+def test_it_starts_without_anything_heavy(args: list[str]) -> None:
     code = (
-        "import sys; from roadworthy.cli import main; main(['--help']); "
+        f"import sys; from roadworthy.cli import main; main({args}); "
         "print([m for m in ('torch', 'numba', 'pandas', 'shapely', 'numpy', 'rich', 'jinja2') "
         "if m in sys.modules])"
     )
