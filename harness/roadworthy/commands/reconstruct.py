@@ -32,7 +32,7 @@ def command(
 ) -> None:
     """Makes a scene folder from RECORDING: images with poses, and points and boxes if it has them.
 
-    RECORDING is a folder of nerfstudio (transforms.json), COLMAP, or KITTI odometry.
+    RECORDING is a folder of nerfstudio (transforms.json), COLMAP, KITTI odometry, or PandaSet.
     """
     from roadworthy.plugins import registry
 

@@ -147,8 +147,11 @@ def check_pose(origin: str, view: NDArray[np.float64]) -> None:
     if not np.isfinite(view).all():
         raise DataError(f"{origin}: the pose is not finite: {view.tolist()}")
     rotation = view[:3, :3]
-    off = np.abs(rotation @ rotation.T - np.eye(3)).max()
-    if off > 1e-3 or np.linalg.det(rotation) < 0 or not np.allclose(view[3], (0, 0, 0, 1)):
+    # Rows of length 1 to begin with, else their products overflow.
+    straight = np.abs(rotation).max() < 2 and np.allclose(
+        rotation @ rotation.T, np.eye(3), rtol=0, atol=1e-3
+    )
+    if not straight or np.linalg.det(rotation) < 0 or not np.allclose(view[3], (0, 0, 0, 1)):
         raise DataError(
             f"{origin}: the pose is not rigid: {view.tolist()}",
             hint="The upper left 3 x 3 must be a rotation, the last row 0, 0, 0, 1.",

@@ -14,6 +14,7 @@ from roadworthy_simulators.splat.reconstruct.readers.colmap import colmap_model,
 from roadworthy_simulators.splat.reconstruct.readers.kitti import read_kitti
 from roadworthy_simulators.splat.reconstruct.readers.nerfstudio import read_nerfstudio
 from roadworthy_simulators.splat.reconstruct.readers.pandaset import read_pandaset
+from roadworthy_simulators.splat.reconstruct.readers.said import within
 from roadworthy_simulators.splat.reconstruct.recording import Recording
 
 __all__ = ["read_recording"]
@@ -28,12 +29,12 @@ def read_recording(path: Path, width: int | None = None) -> Recording:
 
     Raises:
         DataError: nothing known is there, an image is missing or has another size, a pose or a
-            camera is not one, or a file is damaged; names the file.
+            camera is not one, or a file is damaged; names the file and the place in it.
     """
     path = Path(path)
     if width is not None and width < 16:
         raise DataError(f"{path}: a width of {width} pixels is less than 16")
-    try:
+    with within(path):
         if path.is_file() or (path / "transforms.json").is_file():
             return read_nerfstudio(path if path.is_file() else path / "transforms.json", width)
         if colmap_model(path) is not None:
@@ -42,12 +43,8 @@ def read_recording(path: Path, width: int | None = None) -> Recording:
             return read_kitti(path, width)
         if (path / "cameras.json").is_file() and (path / "cuboids.csv.gz").is_file():
             return read_pandaset(path, width)
-    except OSError as error:
-        raise DataError(f"{path}: {error}") from error
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise DataError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
     raise DataError(
         f"{path}: is not a recording",
         hint="A folder with transforms.json (nerfstudio), sparse/0/cameras.bin or .txt (COLMAP), "
-        "or calib.txt (KITTI odometry).",
+        "calib.txt (KITTI odometry), or cameras.json and cuboids.csv.gz (PandaSet).",
     )

@@ -17,6 +17,7 @@ from roadworthy.errors import DataError
 
 from roadworthy_simulators.splat.lenses import OpenCVLens
 from roadworthy_simulators.splat.reconstruct.readers.pictures import read_pictures
+from roadworthy_simulators.splat.reconstruct.readers.said import within
 from roadworthy_simulators.splat.reconstruct.recording import Recording
 
 __all__ = ["colmap_model", "read_colmap", "view_of"]
@@ -71,10 +72,14 @@ class _Bytes:
         return raw.decode("utf-8", "replace")
 
 
-def _lines(path: Path) -> Iterator[list[str]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            yield line.split()
+def _lines(path: Path, step: int = 1) -> Iterator[tuple[str, list[str]]]:
+    """Where a line is, and its words; every so many-th that is no comment, if it is not empty."""
+    with within(path):
+        lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [(i + 1, line.split()) for i, line in enumerate(lines) if not line.startswith("#")]
+    for number, words in kept[::step]:
+        if words:
+            yield f"{path}: line {number}", words
 
 
 def _cameras(folder: Path) -> dict[int, OpenCVLens]:
@@ -83,37 +88,43 @@ def _cameras(folder: Path) -> dict[int, OpenCVLens]:
         data = _Bytes(folder / "cameras.bin")
         for _ in range(data.take("Q")[0]):
             number, model, width, height = data.take("iiQQ")
-            if model not in _MODELS:
-                raise DataError(f"{data.path}: camera {number} has the unknown model {model}")
-            name, count = _MODELS[model]
-            out[number] = _lens(name, width, height, data.take(f"{count}d"))
+            with within(f"{data.path}: camera {number}"):
+                if model not in _MODELS:
+                    raise DataError(f"unknown model {model}")
+                name, count = _MODELS[model]
+                out[number] = _lens(name, width, height, data.take(f"{count}d"))
         return out
-    for line in filter(None, _lines(folder / "cameras.txt")):
-        if len(line) < 4 or len(line) - 4 != _COUNTS.get(line[1]):
-            raise DataError(f"{folder / 'cameras.txt'}: cannot read camera {' '.join(line)!r}")
-        out[int(line[0])] = _lens(
-            line[1], int(line[2]), int(line[3]), tuple(float(x) for x in line[4:])
-        )
+    for where, line in _lines(folder / "cameras.txt"):
+        with within(where):
+            if len(line) < 4 or len(line) - 4 != _COUNTS.get(line[1]):
+                raise DataError(f"cannot read camera {' '.join(line)!r}")
+            out[int(line[0])] = _lens(
+                line[1], int(line[2]), int(line[3]), tuple(float(x) for x in line[4:])
+            )
     return out
 
 
 def _images(folder: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
     """Name, camera, [qw, qx, qy, qz, tx, ty, tz] world to camera."""
     out = []
-    if (folder / "images.bin").is_file():
-        data = _Bytes(folder / "images.bin")
+    path = folder / "images.bin"
+    if path.is_file():
+        data = _Bytes(path)
         for _ in range(data.take("Q")[0]):
             found = data.take("i7di")
             out.append((data.name(), int(found[8]), np.array(found[1:8])))
             data.skip(24 * data.take("Q")[0])
-        return out
-    # Two lines an image, the second (its points) may be empty.
-    for line in list(_lines(folder / "images.txt"))[::2]:
-        if len(line) >= 10:
-            pose = np.array([float(x) for x in line[1:8]])
-            out.append((" ".join(line[9:]), int(line[8]), pose))
-        elif line:
-            raise DataError(f"{folder / 'images.txt'}: cannot read image {' '.join(line)!r}")
+    else:
+        path = folder / "images.txt"
+        # Two lines an image, the second (its points) may be empty.
+        for where, line in _lines(path, 2):
+            with within(where):
+                if len(line) < 10:
+                    raise DataError(f"cannot read image {' '.join(line)!r}")
+                pose = np.array([float(x) for x in line[1:8]])
+                out.append((" ".join(line[9:]), int(line[8]), pose))
+    if not out:
+        raise DataError(f"{path}: has no images")
     return out
 
 
@@ -127,16 +138,23 @@ def _points(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
             rgb.append(found[4:7])
             data.skip(8 * data.take("Q")[0])
     elif (folder / "points3D.txt").is_file():
-        for line in filter(None, _lines(folder / "points3D.txt")):
-            xyz.append(tuple(float(x) for x in line[1:4]))
-            rgb.append(tuple(int(x) for x in line[4:7]))
+        for where, line in _lines(folder / "points3D.txt"):
+            with within(where):
+                if len(line) < 7:
+                    raise DataError(f"cannot read point {' '.join(line)!r}")
+                color = tuple(int(x) for x in line[4:7])
+                if not all(0 <= c <= 255 for c in color):
+                    raise DataError(f"the colour is {color}, not within 0 to 255")
+                xyz.append(tuple(float(x) for x in line[1:4]))
+                rgb.append(color)
     return np.array(xyz, np.float64).reshape(-1, 3), np.array(rgb, np.uint8).reshape(-1, 3)
 
 
 def view_of(origin: str, pose: NDArray[np.float64]) -> NDArray[np.float64]:
     """[4, 4] from w, x, y, z, tx, ty, tz; `origin` is what errors call it."""
     q = pose[:4]
-    length = float(np.linalg.norm(q))
+    with np.errstate(over="ignore"):
+        length = float(np.linalg.norm(q))
     if not np.isfinite(pose).all() or abs(length - 1) > 1e-2:
         raise DataError(f"{origin}: the pose is {pose.tolist()}, without a unit quaternion")
     w, x, y, z = q / length

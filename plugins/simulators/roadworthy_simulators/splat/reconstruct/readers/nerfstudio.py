@@ -10,16 +10,16 @@ z up [m].
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 from roadworthy.errors import DataError
 
 from roadworthy_simulators.splat.lenses import OpenCVLens
 from roadworthy_simulators.splat.reconstruct.readers.pictures import read_pictures, size_of
 from roadworthy_simulators.splat.reconstruct.readers.points import read_points
+from roadworthy_simulators.splat.reconstruct.readers.said import read_json, within
 from roadworthy_simulators.splat.reconstruct.readers.tracks import track_at
 from roadworthy_simulators.splat.reconstruct.recording import Recording, check_pose
 
@@ -28,72 +28,120 @@ __all__ = ["read_nerfstudio"]
 _MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
 
 
-def _lens(origin: str, frame: dict[str, Any], shared: dict[str, Any], path: Path) -> OpenCVLens:
-    values = {**shared, **frame}
-    model = values.get("camera_model", "OPENCV")
+class _Lens(msgspec.Struct, kw_only=True):
+    camera_model: str | None = None
+    camera_angle_x: float | None = None
+    fl_x: float | None = None
+    fl_y: float | None = None
+    cx: float | None = None
+    cy: float | None = None
+    w: float | None = None
+    h: float | None = None
+    k1: float | None = None
+    k2: float | None = None
+    k3: float | None = None
+    k4: float | None = None
+    k5: float | None = None
+    k6: float | None = None
+    p1: float | None = None
+    p2: float | None = None
+
+
+class _Frame(_Lens, kw_only=True):
+    file_path: str
+    transform_matrix: list[list[float]]
+    traversal: str | int | float = 0
+    camera: str | int | float = ""
+    time: float | None = None
+
+
+class _Pose(msgspec.Struct):
+    time: float
+    position: tuple[float, float, float]
+    yaw: float
+
+
+class _Actor(msgspec.Struct):
+    name: str
+    size: tuple[float, float, float]
+    poses: list[_Pose]
+    kind: str = "vehicle"
+
+
+class _Transforms(_Lens, kw_only=True):
+    frames: list[_Frame]
+    test_filenames: list[str] = []
+    ply_file_path: str | None = None
+    actors: list[_Actor] = []
+
+
+def _lens(frame: _Lens, shared: _Lens, path: Path) -> OpenCVLens:
+    given = {
+        name: value
+        for part in (shared, frame)  # a frame's own come last, and hold
+        for name in _Lens.__struct_fields__
+        if (value := getattr(part, name)) is not None
+    }
+    model = given.pop("camera_model", "OPENCV")
     if model not in _MODELS:
-        raise DataError(
-            f"{origin}: camera_model is {model!r}", hint=f"Known: {', '.join(_MODELS)}."
-        )
-    if "w" not in values or "h" not in values:
-        values["w"], values["h"] = size_of(path)
-    if "fl_x" not in values and "camera_angle_x" in values:
-        values["fl_x"] = 0.5 * values["w"] / np.tan(0.5 * float(values["camera_angle_x"]))
-    if "fl_x" not in values:
-        raise DataError(f"{origin}: neither fl_x nor camera_angle_x is given")
+        raise DataError(f"camera_model is {model!r}", hint=f"Known: {', '.join(_MODELS)}.")
+    if "w" not in given or "h" not in given:
+        given["w"], given["h"] = size_of(path)
+    w, h = given["w"], given["h"]
+    if (w, h) != (int(w), int(h)):
+        raise DataError(f"size is {w} x {h}, not whole pixels")
+    if "fl_x" not in given and "camera_angle_x" in given:
+        given["fl_x"] = 0.5 * w / np.tan(0.5 * given["camera_angle_x"])
+    if "fl_x" not in given:
+        raise DataError("neither fl_x nor camera_angle_x is given")
     return OpenCVLens(
-        float(values["fl_x"]), float(values.get("fl_y", values["fl_x"])),
-        float(values.get("cx", values["w"] / 2)), float(values.get("cy", values["h"] / 2)),
-        int(values["w"]), int(values["h"]),
-        tuple(float(values.get(f"k{i}", 0.0)) for i in range(1, 7)),
-        (float(values.get("p1", 0.0)), float(values.get("p2", 0.0))),
+        given["fl_x"], given.get("fl_y", given["fl_x"]),
+        given.get("cx", w / 2), given.get("cy", h / 2), int(w), int(h),
+        tuple(given.get(f"k{i}", 0.0) for i in range(1, 7)),
+        (given.get("p1", 0.0), given.get("p2", 0.0)),
     )  # fmt: skip
 
 
 def read_nerfstudio(path: Path, width: int | None) -> Recording:
     """See `read_recording`; `path` is the JSON file."""
-    about = json.loads(path.read_text(encoding="utf-8"))
-    frames = about.get("frames") if isinstance(about, dict) else None
-    if not isinstance(frames, list) or not frames:
+    about = read_json(path, _Transforms)
+    frames = about.frames
+    if not frames:
         raise DataError(f"{path}: has no frames")
     lenses, views, files = [], [], []
     for i, frame in enumerate(frames):
-        file = path.parent / str(frame["file_path"])
-        origin = f"{path}: frames[{i}]"
-        if not file.suffix and not file.exists():
-            file = file.with_suffix(".png")
-        if not file.is_file():
-            raise DataError(f"{file}: there is a pose for this image, but no image")
-        matrix = np.array(frame["transform_matrix"], dtype=np.float64)
-        if matrix.shape != (4, 4):
-            raise DataError(f"{origin}: transform_matrix has shape {matrix.shape}, not (4, 4)")
-        check_pose(origin, matrix)
-        matrix[:3, 1:3] *= -1
-        views.append(np.linalg.inv(matrix))
-        lenses.append(_lens(origin, frame, about, file))
-        files.append(file)
+        with within(f"{path}: frames[{i}]"):
+            file = path.parent / frame.file_path
+            if not file.suffix and not file.exists():
+                file = file.with_suffix(".png")
+            if not file.is_file():
+                raise DataError(f"{file}: there is a pose for this image, but no image")
+            rows = [len(row) for row in frame.transform_matrix]
+            if rows != [4] * 4:
+                raise DataError(f"transform_matrix has rows of {rows} numbers, not 4 x 4")
+            matrix = np.array(frame.transform_matrix, dtype=np.float64)
+            check_pose("transform_matrix", matrix)
+            matrix[:3, 1:3] *= -1
+            views.append(np.linalg.inv(matrix))
+            lenses.append(_lens(frame, about, file))
+            files.append(file)
     images, ks = read_pictures(files, lenses, width)
-    names = [str(f.get("traversal", "0")) for f in frames]
+    names = [str(f.traversal) for f in frames]
     traversals = tuple(dict.fromkeys(names))
-    times = np.array([float(f.get("time", i)) for i, f in enumerate(frames)])
-    held = set(about.get("test_filenames", ()))
+    times = np.array([float(i) if f.time is None else f.time for i, f in enumerate(frames)])
+    held = set(about.test_filenames)
     points, colors = np.zeros((0, 3)), np.zeros((0, 3), np.uint8)
-    if about.get("ply_file_path"):
-        points, colors = read_points(path.parent / str(about["ply_file_path"]))
+    if about.ply_file_path:
+        points, colors = read_points(path.parent / about.ply_file_path)
     actors = []
-    for a in about.get("actors", ()):
-        poses = [[p["time"], *p["position"], p["yaw"]] for p in a["poses"]]
-        actors.append(
-            track_at(
-                str(a["name"]), str(a.get("kind", "vehicle")), tuple(map(float, a["size"])),
-                np.array(poses, dtype=np.float64).reshape(-1, 5), times,
-            )
-        )  # fmt: skip
+    for a in about.actors:
+        poses = np.array([[p.time, *p.position, p.yaw] for p in a.poses]).reshape(-1, 5)
+        actors.append(track_at(a.name, a.kind, a.size, poses, times))
     return Recording(
         name=str(path), images=images, viewmats=np.stack(views), Ks=ks,
-        frames=tuple(str(f["file_path"]) for f in frames),
+        frames=tuple(f.file_path for f in frames),
         traversal=np.array([traversals.index(n) for n in names]), traversals=traversals,
-        times=times, test=np.array([f["file_path"] in held for f in frames]),
+        times=times, test=np.array([f.file_path in held for f in frames]),
         points_world=points, point_colors=colors, actors=tuple(actors),
-        camera=np.unique([str(f.get("camera", "")) for f in frames], return_inverse=True)[1],
+        camera=np.unique([str(f.camera) for f in frames], return_inverse=True)[1],
     )  # fmt: skip

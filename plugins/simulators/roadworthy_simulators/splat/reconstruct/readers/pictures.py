@@ -7,40 +7,35 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from roadworthy.errors import DataError
 
 from roadworthy_simulators.splat.cameras import MAX_SIDE
 from roadworthy_simulators.splat.lenses import OpenCVLens
+from roadworthy_simulators.splat.reconstruct.readers.said import within
 
 __all__ = ["read_pictures"]
 
 
 def _read(path: Path, size: tuple[int, int], work: tuple[int, int]) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
-            if image.size != size:
-                raise DataError(
-                    f"{path}: the image is {image.size[0]} x {image.size[1]}, but its camera has "
-                    f"{size[0]} x {size[1]} pixels"
-                )
-            rgb = image.convert("RGB")
-            if rgb.size != work:
-                rgb = rgb.resize(work, Image.Resampling.BOX)
-            return np.asarray(rgb, dtype=np.uint8)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is a pose for this image, but no image") from error
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: is not a readable image: {error}") from error
+    if not path.is_file():
+        raise DataError(f"{path}: there is a pose for this image, but no image")
+    with within(path), Image.open(path) as image:
+        if image.size != size:
+            raise DataError(
+                f"the image is {image.size[0]} x {image.size[1]}, but its camera has "
+                f"{size[0]} x {size[1]} pixels"
+            )
+        rgb = image.convert("RGB")
+        if rgb.size != work:
+            rgb = rgb.resize(work, Image.Resampling.BOX)
+        return np.asarray(rgb, dtype=np.uint8)
 
 
 def size_of(path: Path) -> tuple[int, int]:
     """Width and height of an image file [pixels]."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: is not a readable image: {error}") from error
+    with within(path), Image.open(path) as image:
+        return image.size
 
 
 def read_pictures(
@@ -49,7 +44,7 @@ def read_pictures(
     """Images and their pinhole intrinsics.
 
     Args:
-        paths: F files.
+        paths: F > 0 files.
         lenses: F lenses, of the size of the files; distortion is taken out.
         width: to shrink to [pixels]; None or more than there are: as they are.
 
@@ -60,8 +55,6 @@ def read_pictures(
         DataError: a file that is missing, damaged or of another size than its lens; lenses of
             unequal size.
     """
-    if not paths:
-        raise DataError("the recording has no images")
     first = lenses[0]
     for path, lens in zip(paths, lenses, strict=True):
         if (lens.width, lens.height) != (first.width, first.height):
@@ -76,7 +69,8 @@ def read_pictures(
     shrink = 1.0 if width is None else min(1.0, width / size[0])
     work = (max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink)))
     scale = (work[0] / size[0], work[1] / size[1])
-    images = np.empty((len(paths), work[1], work[0], 3), np.uint8)
+    with within(f"{paths[0].parent}: {len(paths)} images of {work[0]} x {work[1]} pixels"):
+        images = np.empty((len(paths), work[1], work[0], 3), np.uint8)
     ks = np.zeros((len(paths), 3, 3))
     for f, (path, lens) in enumerate(zip(paths, lenses, strict=True)):
         k = np.array(
@@ -88,7 +82,8 @@ def read_pictures(
             small = OpenCVLens(
                 k[0, 0], k[1, 1], k[0, 2], k[1, 2], *work, lens.radial, lens.tangential
             )
-            straight = small.straighten(image.astype(np.float32), k.astype(np.float32), *work)
+            with within(path), np.errstate(all="ignore"):
+                straight = small.straighten(image.astype(np.float32), k.astype(np.float32), *work)
             image = np.clip(np.round(straight), 0, 255).astype(np.uint8)
         images[f], ks[f] = image, k
     return images, ks
