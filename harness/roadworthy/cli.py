@@ -72,19 +72,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return ExitCode.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        if argv is None:  # this is the process's end: a second Ctrl-C changes nothing any more
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        click.echo("interrupted", err=True)
-        return ExitCode.INTERRUPTED
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes a file's early end for Ctrl-D
+            traceback.print_exception(error.__cause__)
+            return ExitCode.INTERNAL
+        return _interrupted(ends=argv is None)
     except RoadworthyError as error:
         click.echo(f"error: {error.message}", err=True)
         if error.hint:
             click.echo(f"  {error.hint}", err=True)
         return ExitCode.INTERRUPTED if isinstance(error, RunStopped) else ExitCode.USAGE
     except (BrokenPipeError, SystemExit) as error:
-        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
-            raise
+        if isinstance(error, SystemExit):
+            if isinstance(error.__context__, KeyboardInterrupt):  # as Lightning ends on Ctrl-C
+                return _interrupted(ends=argv is None)
+            if not isinstance(error.__context__, BrokenPipeError):
+                raise
         # The reader of our output has gone (click exits with 1 then); so do we, without a word.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.INTERRUPTED
@@ -92,6 +95,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         return ExitCode.INTERNAL
     return int(code or ExitCode.OK)
+
+
+def _interrupted(*, ends: bool) -> ExitCode:
+    """Says so; `ends` tells that the process does too, and a second Ctrl-C changes nothing."""
+    if ends:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    click.echo("interrupted", err=True)
+    return ExitCode.INTERRUPTED
 
 
 def _show_warning(

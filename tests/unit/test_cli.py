@@ -80,6 +80,7 @@ def test_usage_errors_exit_with_4_and_say_what_to_do(
         (RoadworthyError("wrong", hint="mend it"), ExitCode.USAGE),
         (KeyboardInterrupt(), ExitCode.INTERRUPTED),
         (ZeroDivisionError("oh"), ExitCode.INTERNAL),
+        (EOFError("a file is cut short"), ExitCode.INTERNAL),
     ],
 )
 def test_what_ends_a_command_decides_its_exit_code(
@@ -99,6 +100,21 @@ def test_what_ends_a_command_decides_its_exit_code(
     assert ("Traceback" in err) == (code is ExitCode.INTERNAL)
     if code is ExitCode.USAGE:
         assert err == "error: wrong\n  mend it\n"
+
+
+def test_an_exit_that_a_library_makes_of_ctrl_c_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command("train")
+    def train() -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    monkeypatch.setattr(type(cli.cli), "get_command", lambda self, ctx, name: train)
+    assert cli.main(["train"]) == ExitCode.INTERRUPTED
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_ctrl_c_on_the_real_command(tmp_path: Path) -> None:

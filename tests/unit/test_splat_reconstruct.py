@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import signal
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from recording_writers import quaternion, write_pandaset
 from roadworthy.cli import main
 from roadworthy.errors import DataError
 from roadworthy.rig import THREE_CAMERAS, Pinhole, Rig
@@ -113,6 +116,43 @@ def test_taken_up_again_bit_for_bit(noon, tmp_path):
         assert np.array_equal(whole.model.exposure, again.model.exposure)
 
 
+@pytest.mark.parametrize("at", [7, 20])
+def test_ctrl_c_in_the_middle_of_a_step_is_taken_after_it(noon, tmp_path, monkeypatch, at):
+    options = replace(SMALL, steps=60)
+    whole, broken = Fit(noon, options), Fit(noon, options)
+    run_fit(whole)
+    update = Fit._update
+
+    def pressed(fit, *args):
+        if fit.step == at - 1:
+            signal.raise_signal(signal.SIGINT)
+        update(fit, *args)
+
+    monkeypatch.setattr(Fit, "_update", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(broken, tmp_path, every=20)
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = load_fit(tmp_path, noon)
+    assert again.step == at
+    run_fit(again)
+    for name, array in whole.model.rows.items():
+        assert np.array_equal(array, again.model.rows[name]), name
+
+
+def test_a_second_ctrl_c_ends_the_step_and_keeps_the_checkpoint_before(noon, tmp_path, monkeypatch):
+    def pressed(fit, *args):
+        if fit.step == 15:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Fit, "_update", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(Fit(noon, SMALL), tmp_path, every=10)
+    assert load_fit(tmp_path, noon).step == 10
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_checkpoint_of_another_recording_is_refused(noon, three_lights, tmp_path):
     save_fit(Fit(noon, SMALL), tmp_path)
     with pytest.raises(DataError, match="another recording"):
@@ -149,6 +189,10 @@ def test_reconstruct_writes_a_scene(noon, tmp_path):
     with pytest.raises(DataError, match="already"):
         reconstruct(noon, out, SMALL)
     assert reconstruct(noon, out, resume=True) == figures
+    with pytest.raises(DataError, match=r"fit\.json: the fit was begun with steps = 20, not 21"):
+        reconstruct(noon, out, replace(SMALL, steps=21), resume=True)
+    with pytest.raises(DataError, match="no reconstruction to resume"):
+        reconstruct(noon, tmp_path / "none", resume=True)
 
 
 def test_actors_have_their_own_gaussians_and_move(noon):
@@ -392,11 +436,17 @@ def test_nerfstudio(noon, tmp_path):
         (lambda a: a["frames"][1].update(w=W + 1), "is 65 x 36"),
         (lambda a: a.update(w=W + 1), "has 65 x 36"),
         (lambda a: a["frames"][1]["transform_matrix"][0].__setitem__(3, float("nan")), "finite"),
-        (lambda a: a["frames"][1].update(transform_matrix=[[1]]), "shape"),
+        (lambda a: a["frames"][1].update(transform_matrix=[[1]]), "not 4 x 4"),
         (lambda a: a["frames"][1].pop("transform_matrix"), "transform_matrix"),
         (lambda a: a.update(camera_model="FISHEYE"), "camera_model"),
         (lambda a: a.update(frames=[]), "no frames"),
-        (lambda a: a.update(fl_x=-1), "focal"),
+        (lambda a: a.update(fl_x=-1), r"transforms.json: frames\[0\]: .*focal"),
+        (lambda a: a.update(w=float("inf")), "transforms.json: w is inf"),
+        (lambda a: a["frames"][1].update(w=10**9), r"frames\[1\]: .*1000000000 x 36"),
+        (lambda a: a["frames"][1].update(w=64.5), r"frames\[1\]: size is 64.5 x"),
+        (lambda a: a["frames"][1].update(k1="a"), r"frames\[1\].k1"),
+        (lambda a: a.update(fl_x=10**400), "fl_x"),
+        (lambda a: a["actors"][0].update(size=[4, 2]), r"actors\[0\].size"),
     ],
 )
 def test_nerfstudio_that_cannot_be_read(noon, tmp_path, spoil, message):
@@ -407,10 +457,10 @@ def test_nerfstudio_that_cannot_be_read(noon, tmp_path, spoil, message):
         read_recording(tmp_path)
 
 
-def _quat(r):
-    w = np.sqrt(max(1 + np.trace(r), 1e-12)) / 2
-    v = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]]) / (4 * w)
-    return np.array([w, *v])
+def test_json_that_is_nested_without_end(tmp_path):
+    (tmp_path / "transforms.json").write_text('{"frames":' + "[" * 100_000)
+    with pytest.raises(DataError, match=r"transforms\.json: cannot be read: RecursionError"):
+        read_recording(tmp_path)
 
 
 def test_colmap_text_and_binary(noon, tmp_path):
@@ -422,7 +472,7 @@ def test_colmap_text_and_binary(noon, tmp_path):
         model = folder / "sparse" / "0"
         model.mkdir(parents=True)
         camera = (k[0, 0], k[1, 1], k[0, 2], k[1, 2])
-        poses = [(*_quat(v[:3, :3]), *v[:3, 3]) for v in noon.viewmats[:3]]
+        poses = [(*quaternion(v[:3, :3]), *v[:3, 3]) for v in noon.viewmats[:3]]
         if style == "txt":
             (model / "cameras.txt").write_text(
                 f"# cameras\n1 PINHOLE {W} {H} " + " ".join(map(repr, map(float, camera))) + "\n"
@@ -448,6 +498,16 @@ def test_colmap_text_and_binary(noon, tmp_path):
         assert found.traversals == ("a", "b")
         assert found.points_world.tolist() == [[1, 2, 3]]
         assert found.point_colors.tolist() == [[4, 5, 6]]
+    text = tmp_path / "txt" / "sparse" / "0"
+    (text / "points3D.txt").write_text("# points\n1 1.0 2.0 3.0 300 5 6 0.5 1 2\n")
+    with pytest.raises(DataError, match=r"points3D\.txt: line 2: the colour is \(300, 5, 6\)"):
+        read_recording(tmp_path / "txt")
+    (text / "images.txt").write_text("# images\n")
+    with pytest.raises(DataError, match=r"images\.txt: has no images"):
+        read_recording(tmp_path / "txt")
+    (text / "cameras.txt").write_text(f"1 PINHOLE {10**9} {H} 1 1 1 1\n")
+    with pytest.raises(DataError, match=r"cameras\.txt: line 1: .*1000000000 x 36"):
+        read_recording(tmp_path / "txt")
     images = tmp_path / "bin" / "sparse" / "0" / "images.bin"
     images.write_bytes(images.read_bytes()[:-30])
     with pytest.raises(DataError, match="cut short"):
@@ -477,17 +537,56 @@ def test_kitti(noon, tmp_path):
         read_recording(tmp_path)
 
 
-def test_command(noon, tmp_path):
+def test_pandaset(noon, tmp_path):
+    write_pandaset(tmp_path, noon.images[:2], noon.Ks[0], noon.viewmats[:2])
+    found = read_recording(tmp_path)
+    assert np.abs(found.viewmats - noon.viewmats[:2]).max() < 1e-5
+    assert found.frames == ("front/00.jpg", "front/01.jpg")
+    assert found.points_world.tolist() == [[1, 2, 3], [4, 5, 6]]
+    (actor,) = found.actors
+    assert (actor.name, actor.kind, actor.size) == ("a", "Car", (4.5, 2.0, 1.5))
+    assert actor.poses_world[0] == pytest.approx([0, 5, 0, np.pi / 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("cuboids.csv.gz", lambda data: data[: len(data) // 2], "EOFError"),
+        ("cuboids.csv.gz", lambda data: gzip.compress(b"uuid\na\n"), "column label"),
+        ("cuboids.csv.gz", lambda data: gzip.compress(gzip.decompress(data).replace(
+            b"4.5", b"inf")), "column length_m is not all finite"),
+        ("lidar_static_rgb.npz", lambda data: b"", "not a zip file"),
+        ("cameras.json", lambda data: b"[]", "Expected `object`"),
+        ("cameras.json", lambda data: data.replace(b'"fx": ', b'"fx": -'), "front: .*focal"),
+    ],
+)  # fmt: skip
+def test_pandaset_that_cannot_be_read(noon, tmp_path, name, spoil, message):
+    write_pandaset(tmp_path, noon.images[:2], noon.Ks[0], noon.viewmats[:2])
+    (tmp_path / name).write_bytes(spoil((tmp_path / name).read_bytes()))
+    with pytest.raises(DataError, match=f"{name}: .*{message}"):
+        read_recording(tmp_path)
+
+
+def test_command(noon, tmp_path, capsys):
     write_nerfstudio(noon, tmp_path)
     out = tmp_path / "scene"
     words = ["reconstruct", str(tmp_path), "--out", str(out)]
     fast = ["--set", "steps=5", "--set", "points=50", "--set", "sky=0"]
+    assert main([*words, *fast, "--resume"]) == 4
+    assert "no reconstruction to resume" in capsys.readouterr().err
     assert main([*words, *fast]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["held_out_views"]
+    assert "it/s" in said.err
     scene = read_scene(out)
     assert [t.name for t in scene.traversals] == ["0", "1"]
     assert [a.name for a in scene.actors] == ["a"]
     for wrong in ("stps=5", "steps=many"):
         assert main([*words, "--set", wrong]) == 4
+    capsys.readouterr()
+    assert main([*words, *fast[:2], "--resume", "--set", "threads=1"]) == 0
+    assert main([*words, "--set", "steps=9", "--resume"]) == 4
+    assert "begun with steps = 5, not 9" in capsys.readouterr().err
 
 
 def test_no_recording(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -338,6 +339,30 @@ def test_the_command_trains_by_name_and_refuses_leaks(base, logs, tmp_path, caps
     assert main([*words, "--against", str(tmp_path / "logs")]) == 4
     assert "would leak" in capsys.readouterr().err
     assert not (tmp_path / "d").exists()
+
+
+def test_ctrl_c_leaves_no_checkpoint_and_is_no_failed_gate(
+    base, logs, cache, tmp_path, monkeypatch, capsys
+):
+    with StoreWriter(tmp_path / "logs") as store:
+        for log in logs[:4]:
+            store.add(log)
+    rate = torch.optim.AdamW.step
+
+    def pressed(*args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+        return rate(*args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", pressed)
+    words = ["train", "policy-gradient", "--checkpoint", str(base), "--out", str(tmp_path / "c"),
+             "--scenes", str(tmp_path / "logs"), "--set", "steps=5", "--set", "every=40",
+             "--set", f"cache={cache}"]  # fmt: skip
+    assert main(words) == 2
+    assert capsys.readouterr().err.endswith("interrupted\n")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not list((tmp_path / "c").iterdir())
+    monkeypatch.undo()
+    assert main(words) == 0
 
 
 def test_a_network_of_ones_own_is_trained_by_the_same_trainers(logs, cache, tmp_path):

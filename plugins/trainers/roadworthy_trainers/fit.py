@@ -8,6 +8,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import TensorBoardLogger
 from roadworthy.errors import RunError
+from roadworthy.interrupts import held_back
 from roadworthy.seeding import derive_seed
 from roadworthy.store import write_file
 from roadworthy_planners.anchor.network import one_thread
@@ -125,12 +127,16 @@ def _tensor(values: NDArray[Any]) -> Tensor:
 
 
 class _Module(lightning.LightningModule):
-    def __init__(self, network: nn.Module, loss: Loss, schedule: Schedule) -> None:
+    def __init__(
+        self, network: nn.Module, loss: Loss, schedule: Schedule, asked: Callable[[], bool]
+    ) -> None:
         super().__init__()
-        self.network, self._loss, self._schedule = network, loss, schedule
+        self.network, self._loss, self._schedule, self._asked = network, loss, schedule, asked
         self.curve: list[tuple[Tensor, dict[str, Tensor]]] = []
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        if self._asked():
+            raise KeyboardInterrupt
         loss, parts = self._loss(self.network, batch)
         self.curve.append((loss.detach(), {k: v.detach() for k, v in parts.items()}))
         return loss
@@ -180,12 +186,12 @@ def fit(
 
     Raises:
         TrainingError: a loss is not finite; the network has the weights that it came with.
+        KeyboardInterrupt: Ctrl-C, after the step that was under way.
     """
-    module = _Module(network, loss, schedule)
     data = DataLoader(_Batches(batches(arrays, weight, schedule)), batch_size=None)
     torch.manual_seed(derive_seed(schedule.seed, "dropout"))
     before = copy.deepcopy(network.state_dict())
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stdout(sys.stderr), held_back() as asked:
         warnings.simplefilter("ignore")
         logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
         trainer = lightning.Trainer(
@@ -199,6 +205,7 @@ def fit(
             accelerator="auto",
             devices=1,
         )
+        module = _Module(network, loss, schedule, asked)
         network.train(withholds)
         trainer.fit(module, data)
     network.eval().cpu()

@@ -16,17 +16,19 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from roadworthy import __version__
 from roadworthy.errors import DataError
+from roadworthy.interrupts import held_back
 from roadworthy.scenario import Scenario
 from roadworthy.seeding import derive_seed
 from torch import Tensor
@@ -137,6 +139,18 @@ class Behaviours(lightning.LightningModule):
         }
 
 
+class _Stopping(Callback):
+    """Ends the training, with a checkpoint, after a step in which Ctrl-C was pressed."""
+
+    def __init__(self, asked: Callable[[], bool], path: Path) -> None:
+        self._asked, self._path = asked, path
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any, **kwargs: Any) -> None:
+        if self._asked():
+            trainer.save_checkpoint(self._path)
+            raise KeyboardInterrupt
+
+
 def drawn_levels(there: Tensor, still: Tensor) -> Tensor:
     """Noise levels [B, A] for training; see the module's docstring."""
     shape = there.shape
@@ -181,6 +195,7 @@ def train(
 
     Raises:
         DataError: no scene is long enough.
+        KeyboardInterrupt: Ctrl-C; `last.ckpt` is of the step that was under way.
     """
     digest, count = hashlib.sha256(), 0
     sources: dict[str, int] = {}
@@ -203,14 +218,15 @@ def train(
     )  # fmt: skip
     average = EMAWeightAveraging(decay=0.999, update_starting_at_step=min(200, steps // 4))
     keep = ModelCheckpoint(out, save_last=True, save_top_k=1, every_n_train_steps=500)
-    trainer = lightning.Trainer(
-        accelerator="cpu", max_steps=stop or steps, max_epochs=-1, gradient_clip_val=1.0,
-        logger=False,
-        callbacks=[average, keep], enable_model_summary=False, deterministic=True,
-        enable_progress_bar=sys.stderr.isatty(), default_root_dir=out,
-    )  # fmt: skip
-    with one_thread():
+    with one_thread(), held_back() as asked, redirect_stdout(sys.stderr):
+        trainer = lightning.Trainer(
+            accelerator="cpu", max_steps=stop or steps, max_epochs=-1, gradient_clip_val=1.0,
+            logger=False, callbacks=[average, _Stopping(asked, out / "last.ckpt"), keep],
+            enable_model_summary=False, deterministic=True,
+            enable_progress_bar=sys.stderr.isatty(), default_root_dir=out,
+        )  # fmt: skip
         trainer.fit(module, loader, ckpt_path=resume, weights_only=True if resume else None)
+    with one_thread():
         surprises = surprise_percentiles(module.network, examples, seed)
     card = Card(
         shape={},

@@ -19,7 +19,7 @@ from roadworthy_simulators.splat.reconstruct.fit import Fit
 from roadworthy_simulators.splat.reconstruct.options import FitOptions
 from roadworthy_simulators.splat.reconstruct.recording import Recording
 
-__all__ = ["load_fit", "save_fit"]
+__all__ = ["fit_options", "load_fit", "save_fit"]
 
 _VERSION = 2
 
@@ -71,6 +71,25 @@ def save_fit(fit: Fit, folder: Path) -> None:
             old.unlink()
 
 
+def _about(path: Path) -> tuple[dict[str, Any], FitOptions]:
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if about["version"] != _VERSION:
+            raise DataError(f"{path}: version {about['version']}, not {_VERSION}")
+        return about, FitOptions(**about["options"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be taken up again: {error}") from error
+
+
+def fit_options(folder: Path) -> FitOptions:
+    """What the fit that `save_fit` wrote was begun with.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    return _about(folder / "fit.json")[1]
+
+
 def load_fit(folder: Path, recording: Recording, threads: int | None = None) -> Fit:
     """The fit that `save_fit` wrote.
 
@@ -83,11 +102,9 @@ def load_fit(folder: Path, recording: Recording, threads: int | None = None) -> 
         DataError: there is none, it is damaged, or it is of another recording.
     """
     path = folder / "fit.json"
+    about, begun = _about(path)
+    options = replace(begun, threads=threads)
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        if about["version"] != _VERSION:
-            raise DataError(f"{path}: version {about['version']}, not {_VERSION}")
-        options = replace(FitOptions(**about["options"]), threads=threads)
         step, steps = int(about["step"]), dict(about["adam_steps"])
         stored = load_file(folder / Path(about["arrays"]).name)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
