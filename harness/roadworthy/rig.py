@@ -127,7 +127,7 @@ def parse_rig(cameras: Sequence[Mapping[str, Any]], where: str = "cameras") -> R
         DataError: what is wrong, where, and what is wanted.
     """
     try:
-        return msgspec.convert({"cameras": list(cameras)}, Rig)
+        return msgspec.convert({"cameras": cameras}, Rig)
     except msgspec.ValidationError as error:
         raise DataError(f"{where}: {error}", hint=_HINT) from error
 
@@ -142,7 +142,7 @@ def read_rig(path: Path) -> Rig:
         return msgspec.toml.decode(Path(path).read_bytes(), type=Rig)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: {error}", hint=_HINT) from error
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
-from roadworthy.errors import DataError
+from roadworthy.errors import DataError, SuiteError
+from roadworthy.plugins import FactorySpec, registry
 from roadworthy.scenario import Scenario
 from roadworthy_generators.behaviour.examples import pack
 from roadworthy_generators.behaviour.network import Denoiser, Shape
@@ -39,6 +41,8 @@ def test_models_that_are_not_ours_are_refused(tmp_path: Path) -> None:
         ({"format": 99}, "format 99"), ({"shape": card["shape"] | {"width": 32}}, "do not fit"),
         ({"shape": {"depth": 1}}, "do not fit"),
         ({"shape": card["shape"] | {"heads": 3}}, "no network"),
+        ({"shape": card["shape"] | {"layers": 1000}}, "no network"),
+        ({"shape": card["shape"] | {"width": 1024}}, "do not fit"),
         ({"sha256": "0" * 64}, "other hash"), ({"surprises": {}}, "surprises"),
     ):  # fmt: skip
         with_card(**changes)
@@ -50,6 +54,14 @@ def test_models_that_are_not_ours_are_refused(tmp_path: Path) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(DataError, match="other hash"):
         load_model(path)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "meta", "nonsense", ""])
+def test_a_device_that_is_not_there_is_named(device: str) -> None:
+    make = FactorySpec("generators", registry().resolve("generators", "behaviour").spec,
+                       {"device": device}, "-o")  # fmt: skip
+    with pytest.raises(SuiteError, match=f"behaviour: device is '{device}'"):
+        make.build()
 
 
 def test_the_bundled_model_is_small_and_says_where_it_comes_from() -> None:
@@ -97,3 +109,30 @@ def test_an_interrupted_training_goes_on_where_it_was(tmp_path: Path) -> None:
     assert path.read_bytes() != (tmp_path / "a" / path.name).read_bytes()
     with pytest.raises(DataError, match="no such checkpoint"):
         BehaviourTrainer(**small).train(tmp_path / "none.ckpt", scenes, tmp_path / "c", 7)
+
+
+def test_ctrl_c_keeps_the_step_that_was_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = Shape(width=16, layers=1, heads=2, edge=4)
+    step = Behaviours.training_step
+    last = tmp_path / "last.ckpt"
+
+    def trained(steps: int, pressed_at: int) -> Path:
+        def pressed(self: Behaviours, batch: dict[str, torch.Tensor], index: int) -> torch.Tensor:
+            if self.trainer.global_step == pressed_at - 1:
+                signal.raise_signal(signal.SIGINT)
+            return step(self, batch, index)
+
+        monkeypatch.setattr(Behaviours, "training_step", pressed)
+        return train(
+            parents()[:2], tmp_path, 7, shape=shape, steps=20, batch=1, moments=1, stop=steps,
+            resume=last if last.exists() else None,
+        )  # fmt: skip
+
+    for at in (4, 7):
+        with pytest.raises(KeyboardInterrupt):
+            trained(20, at)
+        assert torch.load(last, weights_only=True)["global_step"] == at
+        assert not (tmp_path / "behaviour.safetensors").exists()
+    load_model(trained(9, 0))

@@ -131,7 +131,7 @@ class Behaviour:
         device: where the network runs.
 
     Raises:
-        SuiteError: an argument is out of range or unknown.
+        SuiteError: an argument is out of range or unknown, or the device cannot be used.
         DataError: the model cannot be used.
     """
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import torch
-from roadworthy.errors import DataError
+from roadworthy.errors import DataError, SuiteError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -96,7 +96,9 @@ def load_model(path: Path = DEFAULT, device: str = "cpu") -> Model:
     Raises:
         DataError: there is none, it is damaged, of another version, or its weights have other
             shapes than the card says.
+        SuiteError: PyTorch cannot compute on the device.
     """
+    _check_device(device)
     beside = path.with_suffix(".json")
     try:
         if path.stat().st_size > _MOST_BYTES or beside.stat().st_size > _MOST_BYTES:
@@ -125,14 +127,31 @@ def load_model(path: Path = DEFAULT, device: str = "cpu") -> Model:
     return Model(network.to(device).eval().requires_grad_(False), card)
 
 
+def _check_device(device: str) -> None:
+    try:
+        torch.ones(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0]
+        raise SuiteError(
+            f"behaviour: device is {device!r}, where PyTorch cannot compute: {reason}",
+            hint="Give cpu; or cuda where torch.cuda.is_available().",
+        ) from error
+
+
 def _network(path: Path, card: Card, data: bytes) -> Denoiser:
     try:
+        tensors = load_tensors(data)
         shape = Shape(**card.shape)
         sizes = (shape.width, shape.layers, shape.heads, shape.edge)
-        if not all(0 < size <= 1024 for size in sizes) or shape.width % shape.heads:
+        fits = all(0 < size <= 1024 for size in sizes) and shape.layers <= len(tensors)
+        if not fits or shape.width % shape.heads:
             raise DataError(f"{path}: shape {card.shape} is no network's")
-        network = Denoiser(shape)
-        network.load_state_dict({k: v.float() for k, v in load_tensors(data).items()})
+        # Sizes are compared before there is memory for them: a card may claim any.
+        with torch.device("meta"):
+            network = Denoiser(shape)
+        network.load_state_dict(
+            {name: value.float() for name, value in tensors.items()}, assign=True
+        )
     except (TypeError, RuntimeError, SafetensorError) as error:
         raise DataError(
             f"{path}: {error}", hint=f"The weights do not fit the shape {card.shape}."
