@@ -43,6 +43,21 @@ def _python(*command: str) -> str:
     return done.stdout
 
 
+def test_without_the_library_it_says_what_to_install(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "store") as store:
+        store.add(straight_road_scenario(), split="test")
+    module = "roadworthy_sources.commonroad.export"
+    script = f"import runpy, sys; sys.modules['commonroad'] = None; runpy.run_module({module!r}, "
+    command = [sys.executable, "-c", script + "run_name='__main__')"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "store"), "--out", str(tmp_path / "out")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert "pip install 'roadworthy[commonroad]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(find_spec("commonroad") is None, reason="commonroad-io is not installed")
 def test_a_scene_is_read_back_by_the_library_and_by_our_own_source(tmp_path: Path) -> None:
     scene = straight_road_scenario()
