@@ -324,7 +324,7 @@ def parse_toml(text: str, schema: type[msgspec.Struct], path: str) -> dict[str, 
     """
     try:
         raw = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, or a number without end
         raise SuiteError(f"{path}: not TOML: {error}") from error
     check_keys(raw, schema, path)
     return raw

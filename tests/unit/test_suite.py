@@ -65,6 +65,7 @@ def test_a_good_suite_says_what_it_says() -> None:
         ("speed = 3.0", "speed = 3.0\n[run]\nworkers = -2", "run.workers = -2"),
         ("speed = 3.0", 'speed = 3.0\n[run]\nexecutor = "ray9"', "run.executor = 'ray9'"),
         ("speed = 3.0", "speed = ", "not TOML"),
+        ("seed = 3", "seed = " + "9" * 5000, "not TOML"),
     ],
 )
 def test_a_mistake_is_named_with_file_field_and_value(old: str, new: str, wanted: str) -> None:
