@@ -63,7 +63,12 @@ def fuzz(session: nox.Session) -> None:
     """
     _install(session, "test")
     session.install(*CONSTRAINTS, "atheris>=3.0")
-    properties = ["test_hostile_files.py", "test_parsers.py", "test_reader_fuzz.py"]
+    properties = [
+        "test_hostile_files.py",
+        "test_parsers.py",
+        "test_reader_fuzz.py",
+        "test_recording_fuzz.py",
+    ]
     session.run("pytest", "-n", "0", *(f"tests/property/{name}" for name in properties))
     table = f"{session.create_tmp()}/fuzz.md"
     command = ("python", "tests/fuzz.py", "--out", table, *session.posargs)

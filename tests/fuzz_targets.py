@@ -7,6 +7,7 @@ a format is a folder of several files, the first byte says which of them is repl
 from __future__ import annotations
 
 import functools
+import gzip
 import hashlib
 import json
 import pickle
@@ -24,6 +25,13 @@ import stored_scenes
 from av2_writer import write_forecasting, write_sensor_log
 from log_writers import commonroad, description, record, waymo_scenario
 from map_writers import lanelet2_street, opendrive_town
+from recording_writers import (
+    write_colmap,
+    write_colmap_binary,
+    write_kitti,
+    write_nerfstudio,
+    write_pandaset,
+)
 from roadworthy.comparison.pairing import contestants
 from roadworthy.errors import DataError, PlannerError, RoadworthyError
 from roadworthy.isolation import host, wire
@@ -32,6 +40,7 @@ from roadworthy.report.markdown import markdown_of
 from roadworthy.report.replays import encode_replays
 from roadworthy.report.verdicts import judge
 from roadworthy.report.view import view_of
+from roadworthy.rig import read_rig
 from roadworthy.runner import run_suite
 from roadworthy.scenario import Rejected, Scenario
 from roadworthy.scenario_store import ScenarioStore
@@ -40,6 +49,8 @@ from roadworthy.solvability import read_certificates
 from roadworthy.solvability.certificate import CERTIFICATES, Certificate, Evasion, Manoeuvre
 from roadworthy.store import read_run
 from roadworthy.suite import parse_suite
+from roadworthy_generators.behaviour.network import Denoiser, Shape
+from roadworthy_generators.behaviour.weights import Card, load_model, save_model
 from roadworthy_planners.anchor.checkpoint import (
     MANIFEST,
     WEIGHTS,
@@ -51,6 +62,7 @@ from roadworthy_planners.anchor.vocabulary import Vocabulary
 from roadworthy_simulators.splat.formats import read_gaussians, write_gaussians
 from roadworthy_simulators.splat.gaussians import Gaussians
 from roadworthy_simulators.splat.procedural.street import make_street
+from roadworthy_simulators.splat.reconstruct.readers import read_recording
 from roadworthy_simulators.splat.scenes.folder import read_scene, write_scene
 from roadworthy_sources.argoverse2 import Argoverse2
 from roadworthy_sources.commonroad import CommonRoad
@@ -261,6 +273,95 @@ def _scene_seeds() -> list[bytes]:
 
 
 TARGETS["scene-json"] = Target(_scene, _scene_seeds)
+
+
+def _recording(
+    write: Callable[..., None], change: Callable[[Path], None] = lambda folder: None
+) -> Target:
+    """A recording of two images of a street; `change` is made of it when it has been damaged."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        random = np.random.default_rng(5)
+        images = random.integers(0, 256, (2, 24, 32, 3), dtype=np.uint8)
+        views = np.tile(np.eye(4), (2, 1, 1))
+        views[1, 2, 3] = 0.5
+        k = np.array([[30.0, 0.0, 16.0], [0.0, 30.0, 12.0], [0.0, 0.0, 1.0]])
+        write(folder, images, k, views)
+
+    files = _Folder(make, _all_files)
+
+    def parse(data: bytes) -> None:
+        with files.damaged(data) as folder:
+            change(folder)
+            read_recording(folder)
+
+    return Target(parse, files.seeds)
+
+
+def _write_unpacked(folder: Path, *recording: Any) -> None:
+    write_pandaset(folder, *recording)
+    table = folder / "cuboids.csv.gz"
+    (folder / "cuboids.csv").write_bytes(gzip.decompress(table.read_bytes()))
+    table.unlink()
+
+
+def _pack(folder: Path) -> None:
+    """So that what the table says is damaged too, and not its packing alone."""
+    text = (folder / "cuboids.csv").read_bytes()
+    (folder / "cuboids.csv.gz").write_bytes(gzip.compress(text))
+
+
+TARGETS["nerfstudio"] = _recording(write_nerfstudio)
+TARGETS["colmap"] = _recording(write_colmap)
+TARGETS["colmap-binary"] = _recording(write_colmap_binary)
+TARGETS["kitti"] = _recording(write_kitti)
+TARGETS["pandaset"] = _recording(write_pandaset)
+TARGETS["pandaset-table"] = _recording(_write_unpacked, _pack)
+
+_RIG = """
+[[cameras]]
+name = "front"
+width = 480
+height = 270
+horizontal_fov_deg = 70.0
+position = [1.5, 0.0, 1.5]
+yaw_deg = 0.0
+pitch_deg = 0.0
+roll_deg = 0.0
+"""
+
+
+def _rig(data: bytes) -> None:
+    with _file("rig.toml", data) as path:
+        for camera in read_rig(path).cameras:
+            assert np.isfinite(camera.intrinsics).all()
+            assert np.isfinite(camera.from_vehicle).all()
+
+
+TARGETS["rig"] = Target(_rig, lambda: [_RIG.encode()])
+
+
+def _write_model(folder: Path) -> None:
+    network = Denoiser(Shape(width=16, layers=1, heads=2, edge=4))
+    save_model(folder / "m.safetensors", network, Card(shape={}))
+
+
+_MODEL = _Folder(_write_model, _all_files)
+
+
+def _model(data: bytes) -> None:
+    """The weights are sealed again, as whoever forges a model would."""
+    with _MODEL.damaged(data) as folder:
+        weights = (folder / "m.safetensors").read_bytes()
+        if weights != (_MODEL.home / "m.safetensors").read_bytes():
+            card = json.loads((folder / "m.json").read_text())
+            sealed = card | {"sha256": hashlib.sha256(weights).hexdigest()}
+            (folder / "m.json").write_text(json.dumps(sealed))
+        load_model(folder / "m.safetensors")
+
+
+TARGETS["behaviour-model"] = Target(_model, _MODEL.seeds)
 
 
 def _suite(data: bytes) -> None:

@@ -6,13 +6,21 @@ import csv
 import gzip
 import io
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["quaternion", "write_colmap", "write_kitti", "write_nerfstudio", "write_pandaset"]
+__all__ = [
+    "quaternion",
+    "write_colmap",
+    "write_colmap_binary",
+    "write_kitti",
+    "write_nerfstudio",
+    "write_pandaset",
+]
 
 _POINTS = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
 
@@ -81,6 +89,26 @@ def write_colmap(
     ]
     (model / "images.txt").write_text("".join(lines))
     (model / "points3D.txt").write_text("1 1 2 3 4 5 6 0.5 1 2\n2 4 5 6 7 8 9 0.5 1 2\n")
+
+
+def write_colmap_binary(
+    folder: Path, images: NDArray[np.uint8], k: NDArray[np.float64], views: NDArray[np.float64]
+) -> None:
+    """COLMAP's binary files, one camera without distortion, one point."""
+    names = [f"{i}.png" for i in range(len(images))]
+    write_images(folder / "images", images, names)
+    model = folder / "sparse" / "0"
+    model.mkdir(parents=True)
+    size = (images.shape[2], images.shape[1])
+    lens = (k[0, 0], k[1, 1], k[0, 2], k[1, 2])
+    (model / "cameras.bin").write_bytes(struct.pack("<QiiQQ4d", 1, 1, 1, *size, *lens))
+    data = struct.pack("<Q", len(images))
+    for i, (v, name) in enumerate(zip(views, names, strict=True)):
+        data += struct.pack("<i7di", i, *quaternion(v[:3, :3]), *v[:3, 3], 1)
+        data += name.encode() + b"\0" + struct.pack("<Q2dq", 1, 0.0, 0.0, -1)
+    (model / "images.bin").write_bytes(data)
+    point = struct.pack("<QQ3d3BdQii", 1, 1, 1, 2, 3, 4, 5, 6, 0.5, 1, 1, 2)
+    (model / "points3D.bin").write_bytes(point)
 
 
 def write_kitti(

@@ -39,7 +39,7 @@ class Pinhole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Attributes:
         name: unique within the rig.
         width, height: image size [pixels].
-        horizontal_fov_deg: full angle of view, in (0, 170) degrees.
+        horizontal_fov_deg: full angle of view, in [0.001, 170) degrees.
         position: [m] forward, left and up of the rear axle's middle on the ground.
         yaw_deg, pitch_deg, roll_deg: where it looks: left, up, and clockwise about its axis.
 
@@ -62,8 +62,8 @@ class Pinhole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         for field in ("width", "height"):
             if not 1 <= getattr(self, field) <= _MAX_SIDE:
                 raise ValueError(f"{field} {getattr(self, field)} is not within [1, {_MAX_SIDE}]")
-        if not 0.0 < self.horizontal_fov_deg < 170.0:
-            raise ValueError(f"horizontal_fov_deg {self.horizontal_fov_deg} is not in (0, 170)")
+        if not 0.001 <= self.horizontal_fov_deg < 170.0:
+            raise ValueError(f"horizontal_fov_deg {self.horizontal_fov_deg} is not in [0.001, 170)")
         pose = (*self.position, self.yaw_deg, self.pitch_deg, self.roll_deg)
         if not all(math.isfinite(v) and abs(v) <= 360.0 for v in pose):
             raise ValueError(f"pose {pose} is not finite, or beyond 360")

@@ -299,6 +299,11 @@ def test_a_rig_is_read_and_checked(tmp_path):
     ):
         with pytest.raises(DataError, match=said):
             parse_rig(bad)
-    file.write_text("cameras = 3")
-    with pytest.raises(DataError, match=r"rig\.toml"):
-        read_rig(file)
+    camera = '[[cameras]]\nname = "a"\n'
+    for text in (
+        "cameras = 3", "cameras = " + "[" * 100_000, camera + "width = " + "9" * 5000,
+        camera + "horizontal_fov_deg = 1e-320",
+    ):  # fmt: skip
+        file.write_text(text)
+        with pytest.raises(DataError, match=r"rig\.toml"):
+            read_rig(file)
