@@ -32,6 +32,7 @@ from roadworthy_simulators.splat.reconstruct import (
 from roadworthy_simulators.splat.reconstruct.checkpoint import load_fit, save_fit
 from roadworthy_simulators.splat.reconstruct.depth import depth_loss, seen_depth
 from roadworthy_simulators.splat.reconstruct.photometric import photometric_loss, psnr, ssim
+from roadworthy_simulators.splat.reconstruct.scene_out import scene_of, write_reconstruction
 from roadworthy_simulators.splat.scenes.folder import read_scene
 from roadworthy_sources.procedural.source import Procedural
 from splat_drive import LIGHTS, drive
@@ -214,8 +215,10 @@ def test_actors_have_their_own_gaussians_and_move(noon):
     assert not fit.model.rows["sh"][fit.model.fixed :, 1:].any()
 
 
-def test_boxes_that_are_off_are_found(noon):
-    """A van whose box drifts from 40 cm too far to the left to as far to the right."""
+@pytest.fixture(scope="module")
+def van(noon):
+    """A recording of a van whose box drifts from 40 cm too far to the left to as far to the right,
+    the drift [F], and a fit of it."""
     f = len(noon)
     poses = np.column_stack(
         [noon.centres_world[:, 0] + 9.0, np.full(f, 1.5), np.full(f, 1.1), np.zeros(f)]
@@ -244,6 +247,12 @@ def test_boxes_that_are_off_are_found(noon):
     recording = replace(noon, images=images, actors=(actor,))
     fit = Fit(recording, replace(SMALL, steps=240, exposure=False))
     run_fit(fit)
+    return recording, drift, fit
+
+
+def test_boxes_that_are_off_are_found(van):
+    recording, drift, fit = van
+    f = len(recording)
     moved = np.array([fit.model.delta_at(i, fit.model.deltas)[0, 1] for i in range(f)])
     assert np.corrcoef(moved, drift)[0, 1] < -0.9
     assert np.abs(moved + drift).mean() < 0.8 * np.abs(drift).mean()
@@ -253,6 +262,53 @@ def test_boxes_that_are_off_are_found(noon):
         evaluate(fit)["held_out_views"]["actors_psnr_db"]
         > evaluate(still)["held_out_views"]["actors_psnr_db"]
     )
+
+
+def test_a_rendered_scene_has_its_actors_where_the_fit_has_them(van, tmp_path):
+    recording, _, fit = van
+    write_reconstruction(fit, tmp_path / "scene", {})
+    held = np.flatnonzero(fit.test)
+    frames = []
+    for i in held:
+        matrix = np.linalg.inv(recording.viewmats[i])
+        matrix[:3, 1:3] *= -1
+        frames.append({"transform_matrix": matrix.tolist(), "time": recording.times[i]})
+    k = recording.Ks[0]
+    top = {"fl_x": k[0, 0], "fl_y": k[1, 1], "cx": k[0, 2], "cy": k[1, 2], "w": W, "h": H}
+    quality = {}
+    for name, timed in (("with", True), ("without", False)):
+        for frame in frames:
+            if not timed:
+                frame.pop("time")
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(top | {"frames": frames}))
+        words = ["--cameras", str(file), "--out", str(tmp_path / name)]
+        assert main(["render", str(tmp_path / "scene"), *words]) == 0
+        shown = [np.asarray(Image.open(tmp_path / name / f"{n:06d}.png")) for n in range(len(held))]
+        pictures = [p.astype(np.float32) / 255 for p in shown]
+        truth = recording.images[held].astype(np.float32) / 255
+        quality[name] = np.mean([psnr(a, b) for a, b in zip(pictures, truth, strict=True)])
+        if timed:
+            for i, picture in zip(held, pictures, strict=True):
+                assert np.abs(picture - fit.image(int(i))).max() < 0.01
+    assert quality["with"] > quality["without"] + 3
+
+
+def test_a_track_ends_where_the_box_is_lost(noon):
+    f = len(noon)
+    poses = np.column_stack([np.arange(f) * 1.0, np.zeros((f, 2)), np.linspace(3.0, 3.3, f)])
+    present = np.arange(f) % 9 > 2
+    actor = ActorTrack("a", "car", (4.5, 1.9, 1.6), poses, present)
+    scene = scene_of(Fit(replace(noon, actors=(actor,)), SMALL))
+    (drive,) = scene.traversals
+    assert [t.actor for t in drive.tracks] == ["a", "a"]
+    spans = [(t.poses[0, 0], t.poses[-1, 0]) for t in drive.tracks]
+    assert spans == [(noon.times[3], noon.times[8]), (noon.times[12], noon.times[17])]
+    first = drive.tracks[0]
+    assert first.at(0.5 * (noon.times[4] + noon.times[5])) == pytest.approx(
+        [4.5, 0.0, -0.8, 0.5 * (poses[4, 3] + poses[5, 3])]
+    )
+    assert first.at(noon.times[9]) is None
 
 
 def test_depths_of_points_and_their_loss(noon):

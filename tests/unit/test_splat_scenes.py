@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import replace
 
 import msgspec
@@ -15,15 +16,26 @@ from roadworthy.rig import THREE_CAMERAS, Pinhole, Rig, parse_rig, read_rig
 from roadworthy.scenario import AgentKind, SignalState
 from roadworthy_simulators.splat.actors import Agents, Heads, pose_actor
 from roadworthy_simulators.splat.camera_view import Stage
+from roadworthy_simulators.splat.gaussians import Gaussians
+from roadworthy_simulators.splat.pictures import render_pictures
 from roadworthy_simulators.splat.procedural.assets import CATALOGUE, make_actor
 from roadworthy_simulators.splat.procedural.street import LIGHTS, make_street
 from roadworthy_simulators.splat.quaternions import normals_of
+from roadworthy_simulators.splat.reconstruct import read_recording
 from roadworthy_simulators.splat.scenes.folder import read_scene, write_scene
-from roadworthy_simulators.splat.scenes.scene import View
+from roadworthy_simulators.splat.scenes.scene import SplatScene, Track, Traversal, View
 from roadworthy_sources.procedural.source import Procedural
 
 REACH = 30.0
 FRONT = Rig(cameras=(Pinhole(name="front", width=240, height=135),))
+TINY = SplatScene(
+    "tiny",
+    Gaussians(
+        np.float32([[0, 0, -5]]), np.float32([[1, 0, 0, 0]]), np.full((1, 3), 0.5, np.float32),
+        np.float32([0.9]), np.ones((1, 1, 3), np.float32),
+    ),
+    (Traversal("day"),),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +193,10 @@ def test_people_walk_and_stand_still():
 def test_a_folder_holds_the_scene(tmp_path, scenario, street):
     view = View("noon", tuple(np.eye(4).ravel()), 50.0, 50.0, 20.0, 10.0, 40, 20)
     appearance = street.background.sh + np.float32(0.1)
-    noon = replace(street.traversals[0], appearance=appearance)
+    track = Track(
+        street.actors[3].name, np.array([[1557539957.05, 3, 4, 0.5, 3.1], [1e10, 1, 0, 0, -3.1]])
+    )
+    noon = replace(street.traversals[0], appearance=appearance, tracks=(track,))
     scene = replace(
         street, views=(view,), rig=THREE_CAMERAS, traversals=(noon, *street.traversals[1:])
     )
@@ -193,6 +208,9 @@ def test_a_folder_holds_the_scene(tmp_path, scenario, street):
     assert np.array_equal(back.path, scene.path)
     assert np.array_equal(back.traversals[0].appearance, appearance)
     assert [t.light for t in back.traversals] == [t.light for t in scene.traversals]
+    assert [len(t.tracks) for t in back.traversals] == [1, 0, 0]
+    assert back.traversals[0].tracks[0].actor == track.actor
+    assert np.array_equal(back.traversals[0].tracks[0].poses, track.poses)
     assert len(back.actors) == len(CATALOGUE)
     for a, b in zip(back.actors, scene.actors, strict=True):
         assert (a.name, a.kind, a.albedo, a.track) == (b.name, b.kind, b.albedo, b.track)
@@ -205,6 +223,10 @@ def test_a_folder_holds_the_scene(tmp_path, scenario, street):
         for s in (scene, back)
     )
     assert np.abs(first - second).max() <= 2
+
+
+def _track(actor, poses):
+    return {"actor": actor, "poses": poses}
 
 
 @pytest.mark.parametrize(
@@ -220,6 +242,14 @@ def test_a_folder_holds_the_scene(tmp_path, scenario, street):
         (lambda s: s["traversals"][0]["light"].update(sun=[0, 0, 0]), "direction"),
         (lambda s: s["traversals"][0].update(exposure=[[1, 0, 0, 0]]), "exposure"),
         (lambda s: s["traversals"][0].update(appearance="background.ply"), "background.ply"),
+        (lambda s: s["traversals"][0].update(tracks=[_track("bim", [[0, 0, 0, 0, 0]])]),
+         "track of 'bim', which is no actor\n  Did you mean 'bin'"),
+        (lambda s: s["traversals"][0].update(tracks=[_track("bin", [])]), "poses have shape"),
+        (lambda s: s["traversals"][0].update(tracks=[_track("bin", [[0, 0, 0, 0]])]), "poses"),
+        (lambda s: s["traversals"][0].update(tracks=[_track("bin", [[0, 1e8, 0, 0, 0]])]),
+         r"scene\.json: track of 'bin': poses\[0\]"),
+        (lambda s: s["traversals"][0].update(
+            tracks=[_track("bin", [[2, 0, 0, 0, 0], [2, 0, 0, 0, 0]])]), "Times must ascend"),
         (lambda s: s["actors"][0].update(kind="ufo"), "Known: vehicle"),
         (lambda s: s["actors"][0].update(size=[0, 1, 1]), "size"),
         (lambda s: s["actors"][0].update(parts=[]), "parts"),
@@ -251,14 +281,168 @@ def test_a_folder_without_a_readable_scene_json_is_refused(tmp_path):
             read_scene(tmp_path)
 
 
-def test_the_command_renders_any_poses(tmp_path, scenario, street, capsys):
-    write_scene(replace(street, actors=()), tmp_path / "scene")
+def driver_seat(scenario, street):
+    """Camera to world, OpenGL axes, and the unit vectors ahead and to the right."""
     x, y = street.path[10]
     pose = np.eye(4)
-    yaw = ego_of(scenario)[2]
+    yaw = ego_of(scenario)[2] - street.alignment.yaw
     c, s = np.cos(yaw), np.sin(yaw)
     pose[:3, :3] = np.array([[s, 0, -c], [-c, 0, -s], [0, 1, 0]])  # right, up, backward
     pose[:3, 3] = x, y, 1.5
+    return pose, np.array([c, s]), np.array([s, -c])
+
+
+def rendered(tmp_path, top):
+    """What `roadworthy render` makes of a cameras file: int [F] pictures of `scene`."""
+    file, out = tmp_path / "transforms.json", tmp_path / "pictures"
+    file.write_text(json.dumps(top))
+    scene = str(tmp_path / "scene")
+    assert cli.main(["render", scene, "--cameras", str(file), "--out", str(out)]) == 0
+    names = [f"{i:06d}.png" for i in range(len(top["frames"]))]
+    return [np.asarray(Image.open(out / name)).astype(int) for name in names]
+
+
+def test_actors_stand_where_they_were_at_a_frames_time(tmp_path, scenario, street):
+    pose, ahead, right = driver_seat(scenario, street)
+    (car,) = [a for a in street.actors if a.kind == AgentKind.VEHICLE][:1]
+    begin, end = (pose[:2, 3] + 15.0 * ahead + side * right for side in (-3.0, 3.0))
+    yaw = np.arctan2(ahead[1], ahead[0])
+    poses = np.array([[50.0, *begin, 0.0, yaw + 3.1], [54.0, *end, 0.0, yaw - 3.1]])
+    noon = replace(street.traversals[0], tracks=(Track(car.name, poses),))
+    scene = replace(street, actors=(car,), traversals=(noon, *street.traversals[1:]))
+    write_scene(scene, tmp_path / "scene")
+    frame = {"transform_matrix": pose.tolist()}
+    moments = [{}, {"time": 49.9}, {"time": 50.0}, {"time": 52.0}, {"time": 54.0}]
+    moments.append({"time": 52.0, "traversal": scene.traversals[1].name})
+    top = {"fl_x": 70.0, "w": 96, "h": 54, "frames": [frame | m for m in moments]}
+    nobody, before, first, middle, last, other = rendered(tmp_path, top)
+    assert np.array_equal(nobody, before)
+    assert np.array_equal(
+        other,
+        rendered(tmp_path, top | {"frames": [frame | {"traversal": moments[-1]["traversal"]}]})[0],
+    )
+    columns = []
+    for picture in (first, middle, last):
+        changed = np.abs(picture - nobody).max(axis=-1) > 20
+        assert changed.sum() > 30
+        columns.append(np.median(np.nonzero(changed)[1]))
+    focal, distance = 70.0, 15.0
+    wanted = [48.0 + focal * side / distance for side in (-3.0, 0.0, 3.0)]
+    assert np.abs(np.array(columns) - wanted).max() < 2.0
+    frame["time"] = float("inf")
+    (tmp_path / "transforms.json").write_text(json.dumps(top | {"frames": [frame]}))
+    with pytest.raises(DataError, match=r"frames\[0\]\.time is inf"):
+        render_pictures(tmp_path / "scene", tmp_path / "transforms.json", tmp_path / "pictures")
+
+
+def test_the_viewer_shows_actors_at_a_chosen_time(scenario, street):
+    pytest.importorskip("viser", reason="viser is not installed")
+    from roadworthy_simulators.splat.viewer import Viewer
+
+    pose, ahead, _ = driver_seat(scenario, street)
+    place = np.array([*(pose[:2, 3] + 15.0 * ahead), 0.0, 0.0])
+    gone = place - np.array([0.0, 0.0, 50.0, 0.0])
+    track = Track(street.actors[0].name, np.array([[1e9, *gone], [1e9 + 8.0, *place]]))
+    noon = replace(street.traversals[0], tracks=(track,))
+    stage = Stage(replace(street, traversals=(noon,)), noon.name, FRONT)
+    view = np.linalg.inv(pose @ np.diag([1.0, -1.0, -1.0, 1.0]))
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    viewer = Viewer(stage, None, port)
+    try:
+        nobody = viewer.picture(view, 0.7, 96, 54)[0].astype(int)
+        viewer._clock.value = 8.0
+        assert viewer.moment == 1e9 + 8.0
+        somebody = viewer.picture(view, 0.7, 96, 54)[0].astype(int)
+    finally:
+        viewer.close()
+    assert (np.abs(somebody - nobody).max(axis=-1) > 20).sum() > 30
+
+
+def test_one_lens_is_one_lens_to_render_and_to_reconstruct(tmp_path, scenario, bare):
+    """What `render` bends, `reconstruct` straightens; equal lenses make equal pictures."""
+    write_scene(bare, tmp_path / "scene")
+    pose = driver_seat(scenario, bare)[0].tolist()
+    size = {"w": 192, "h": 108}
+    straight = {"fl_x": 140.0, **size}
+    bent = straight | {"k1": -0.2}
+    rational = straight | {"k4": 0.3, "camera_model": "OPENCV"}
+    angle = {"camera_angle_x": 2 * np.arctan(96 / 140), **size}
+    same_as_straight = [
+        angle,
+        straight | {"camera_model": "SIMPLE_PINHOLE"},
+        straight | {"camera_model": "PINHOLE"},
+        angle | {"camera_angle_y": 2 * np.arctan(54 / 140)},
+    ]  # fmt: skip
+    same_as_bent = [bent | {"camera_model": m} for m in ("OPENCV", "SIMPLE_RADIAL")]
+    frames = [
+        {"transform_matrix": pose, "file_path": f"pictures/{i:06d}.png", **lens}
+        for i, lens in enumerate([straight, bent, rational, *same_as_straight, *same_as_bent])
+    ]
+    pictures = rendered(tmp_path, {"frames": frames})
+    plain, radial, fourth = pictures[:3]
+    for picture in pictures[3:7]:
+        assert np.abs(picture - plain).max() <= 1
+    for picture in pictures[7:]:
+        assert np.array_equal(picture, radial)
+    assert np.abs(radial - plain).mean() > 3
+    assert np.abs(fourth - plain).mean() > 3
+    recording = read_recording(tmp_path)
+    for i in (1, 2):
+        off = np.abs(recording.images[i].astype(int) - plain).mean()
+        assert off < 0.5 * np.abs(pictures[i] - plain).mean()
+        assert np.allclose(recording.Ks[i], recording.Ks[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"camera_model": "OPENCV_FISHEYE"}, "camera_model is 'OPENCV_FISHEYE'"),
+        ({"camera_model": "PINHOLE", "k3": 0.1}, "'PINHOLE', but k3 is 0.1"),
+        ({"w": 95.5}, "w is 95.5"),
+        ({"fl_x": None, "camera_angle_x": 4.0}, "camera_angle_x is 4.0"),
+        ({"fl_x": None}, "no fl_x or camera_angle_x"),
+        ({"fl_x": -1.0}, "focal length"),
+        ({"k2": "much"}, "k2"),
+    ],
+)
+def test_a_lens_that_cannot_be_is_refused_by_both(tmp_path, change, said):
+    frame = {"transform_matrix": np.eye(4).tolist(), "file_path": "a.png", **change}
+    Image.new("RGB", (96, 54)).save(tmp_path / "a.png")
+    top = {"fl_x": 70.0, "w": 96, "h": 54, "camera_model": "OPENCV", "frames": [frame]}
+    if change.get("fl_x", 0) is None:
+        top.pop("fl_x")
+    file = tmp_path / "transforms.json"
+    file.write_text(json.dumps(top))
+    write_scene(TINY, tmp_path / "scene")
+    for work in (
+        lambda: read_recording(file),
+        lambda: render_pictures(tmp_path / "scene", file, tmp_path / "pictures"),
+    ):
+        with pytest.raises(DataError, match=said) as caught:
+            work()
+        assert str(file) in str(caught.value)
+        assert "frames[0]" in str(caught.value)
+
+
+def test_pictures_of_nothing_are_said_to_be(tmp_path, scenario, bare, capsys):
+    write_scene(bare, tmp_path / "scene")
+    here, far = driver_seat(scenario, bare)[0], driver_seat(scenario, bare)[0]
+    far[0, 3] = 1e7
+    frames = [{"transform_matrix": pose.tolist()} for pose in (here, far)]
+    top = {"fl_x": 70.0, "w": 96, "h": 54, "frames": frames}
+    assert np.ptp(rendered(tmp_path, top)[1], axis=(0, 1)).max() == 0
+    said = capsys.readouterr()
+    assert "1 of 2 pictures show nothing of the scene, beginning with 000001.png" in said.err
+    assert "2 pictures in" in said.out
+    rendered(tmp_path, top | {"frames": frames[:1]})
+    assert not capsys.readouterr().err
+
+
+def test_the_command_renders_any_poses(tmp_path, scenario, street, capsys):
+    write_scene(replace(street, actors=()), tmp_path / "scene")
+    pose, _, _ = driver_seat(scenario, street)
     frames = [
         {"transform_matrix": pose.tolist(), "file_path": "images/a.png", "traversal": "evening"},
         {"transform_matrix": pose.tolist(), "k1": -0.1, "w": 80},

@@ -23,7 +23,11 @@ __all__ = ["command"]
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the pictures.",
 )
-@click.option("--traversal", default="", help="The light to see it in; each frame's own if absent.")
+@click.option(
+    "--traversal",
+    default="",
+    help="The drive whose light and actors to show; each frame's own if absent.",
+)
 @click.option("--renderer", default="splat", show_default=True, help="The renderer to use.")
 def command(scene: Path, cameras: Path, out: Path, traversal: str, renderer: str) -> None:
     """Renders the scene folder SCENE, one PNG for each frame of the cameras file."""

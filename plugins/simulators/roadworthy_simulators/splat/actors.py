@@ -18,7 +18,7 @@ from roadworthy_simulators.splat.quaternions import multiply, yaw_quaternion
 from roadworthy_simulators.splat.scenes.light import light_up
 from roadworthy_simulators.splat.scenes.scene import Actor, SplatScene, Traversal
 
-__all__ = ["Agents", "Heads", "Wardrobe", "pose_actor"]
+__all__ = ["Agents", "Heads", "Wardrobe", "pose_actor", "recorded"]
 
 BRISK = 1.4
 """Walking speed at which limbs swing by their full amplitude [m/s]."""
@@ -120,6 +120,26 @@ def pose_actor(
     )
 
 
+def recorded(scene: SplatScene, traversal: Traversal, time: float) -> list[Gaussians]:
+    """The Gaussians of those whose tracks a traversal has, where they were at a time [s], as rigid
+    bodies in their own looks; scene frame, one set for each who was there."""
+    looks = {actor.name: actor for actor in scene.actors}
+    out = []
+    for track in traversal.tracks:
+        pose = track.at(time)
+        if pose is not None:
+            actor = looks[track.actor]
+            posed = pose_actor(actor, pose[:2], float(pose[3]), 0.0, 0.0, ground=float(pose[2]))
+            out.append(_lit(posed, actor, traversal))
+    return out
+
+
+def _lit(posed: Gaussians, actor: Actor, traversal: Traversal) -> Gaussians:
+    if actor.albedo and traversal.light is not None:
+        return light_up(posed, traversal.light)
+    return posed
+
+
 class Wardrobe:
     """Finds a look for every agent of a scene: that of its track, else the scene's nearest of
     its kind and about its size, else a procedural one.
@@ -176,9 +196,7 @@ class Wardrobe:
                 actor, xy[i], float(state[StateIndex.YAW]) - align.yaw, speed, time, size,
                 float(ground[i]),
             )  # fmt: skip
-            if actor.albedo and traversal.light is not None:
-                posed = light_up(posed, traversal.light)
-            out.append(posed)
+            out.append(_lit(posed, actor, traversal))
         return out
 
     def hang(self, heads: Heads) -> list[Gaussians]:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from roadworthy.rig import Pinhole, Rig
 
-from roadworthy_simulators.splat.actors import Agents, Heads, Wardrobe
+from roadworthy_simulators.splat.actors import Agents, Heads, Wardrobe, recorded
 from roadworthy_simulators.splat.cameras import Cameras, Rendering, RenderOptions
 from roadworthy_simulators.splat.gaussians import Gaussians, concatenate
 from roadworthy_simulators.splat.render import Backend, render
-from roadworthy_simulators.splat.scenes.scene import SplatScene
+from roadworthy_simulators.splat.scenes.scene import SplatScene, Traversal
 from roadworthy_simulators.splat.validity import Coverage, hollow, off_path
 
 __all__ = ["MOST_HOLLOW", "MOST_UNSEEN", "Shot", "Stage"]
@@ -133,6 +133,11 @@ class Stage:
         return self._scene
 
     @property
+    def traversal(self) -> Traversal:
+        """Its light, and whom it met."""
+        return self._traversal
+
+    @property
     def rig(self) -> Rig:
         """The cameras."""
         return self._rig
@@ -178,6 +183,13 @@ class Stage:
             others += self._wardrobe.dress(seen, self._traversal)
         if heads is not None and len(heads.state):
             others += self._wardrobe.hang(heads)
+        return self._with(others)
+
+    def at(self, time: float) -> Gaussians:
+        """The place with the actors that were recorded there, at a time [s] of the traversal."""
+        return self._with(recorded(self._scene, self._traversal, time))
+
+    def _with(self, others: list[Gaussians]) -> Gaussians:
         if not others:
             return self._still
         # Everyone is rendered with the filter that the place was fitted with.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from roadworthy.errors import DataError
 
-__all__ = ["MAX_SIDE", "Cameras", "RenderOptions", "Rendering"]
+__all__ = ["MAX_SIDE", "Cameras", "RenderOptions", "Rendering", "check_pose"]
 
 MAX_SIDE = 16384  # pixels; a side that no camera has
 
@@ -130,3 +130,19 @@ class Rendering:
     rgb: NDArray[np.float32]
     alpha: NDArray[np.float32]
     depth: NDArray[np.float32]
+
+
+def check_pose(origin: str, view: NDArray[np.float64]) -> None:
+    """Raises DataError unless a [4, 4] is a finite, rigid transformation, right-handed."""
+    if not np.isfinite(view).all():
+        raise DataError(f"{origin}: the pose is not finite: {view.tolist()}")
+    rotation = view[:3, :3]
+    # Rows of length 1 to begin with, else their products overflow.
+    straight = np.abs(rotation).max() < 2 and np.allclose(
+        rotation @ rotation.T, np.eye(3), rtol=0, atol=1e-3
+    )
+    if not straight or np.linalg.det(rotation) < 0 or not np.allclose(view[3], (0, 0, 0, 1)):
+        raise DataError(
+            f"{origin}: the pose is not rigid: {view.tolist()}",
+            hint="The upper left 3 x 3 must be a rotation, the last row 0, 0, 0, 1.",
+        )

@@ -66,7 +66,8 @@ class Viewer:
 
         self._stage, self._playback = stage, playback
         self._align = stage.scene.alignment
-        self._crowd: tuple[int, Gaussians] | None = None
+        self._crowd: tuple[float, Gaussians] | None = None
+        self._began: float | None = None
         self._lock = threading.Lock()
         self._server = viser.ViserServer(port=port, verbose=False)
         self._server.scene.set_up_direction("+z")
@@ -103,6 +104,11 @@ class Viewer:
         """The moment shown."""
         return int(self._step.value) if self._playback is not None else 0
 
+    @property
+    def moment(self) -> float | None:
+        """Of a scene with tracks: the moment shown, on the traversal's clock [s]."""
+        return None if self._began is None else self._began + float(self._clock.value)
+
     def picture(self, view: Floats, fov: float, width: int, height: int) -> tuple[Any, Any]:
         """What a camera sees now: uint8 [H, W, 3] and depth [H, W] (m, along its axis).
 
@@ -123,12 +129,16 @@ class Viewer:
 
     def _everything(self) -> Gaussians:
         playback, step = self._playback, self.step
-        if playback is None:
+        now = self.moment if playback is None else float(step)
+        if now is None:
             return self._stage.still
-        if self._crowd is None or self._crowd[0] != step:
-            place = self._align.to_scene(playback.replay.ego[step, :2])
-            crowd = self._stage.populated(place, playback.agents(step), playback.heads(step))
-            self._crowd = (step, crowd)
+        if self._crowd is None or self._crowd[0] != now:
+            if playback is None:
+                crowd = self._stage.at(now)
+            else:
+                place = self._align.to_scene(playback.replay.ego[step, :2])
+                crowd = self._stage.populated(place, playback.agents(step), playback.heads(step))
+            self._crowd = (now, crowd)
         return self._crowd[1]
 
     def _controls(self) -> None:
@@ -138,6 +148,12 @@ class Viewer:
         ahead = gui.add_button("driver's view")
         ahead.on_click(lambda event: self._seat(event.client, _SEAT))
         if self._playback is None:
+            tracks = self._stage.traversal.tracks
+            if tracks:
+                self._began = min(float(t.poses[0, 0]) for t in tracks)
+                span = max(float(t.poses[-1, 0]) for t in tracks) - self._began
+                self._clock = gui.add_slider("time [s]", 0.0, span, 0.1, 0.0)
+                self._clock.on_update(lambda _: self._refresh())
             return
         self._step = gui.add_slider("step", 0, self._playback.steps, 1, 0)
         self._play = gui.add_checkbox("play", False)

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from roadworthy.errors import DataError
 
+from roadworthy_simulators.splat.cameras import check_pose
+
 __all__ = ["ActorTrack", "Recording"]
 
 
@@ -140,22 +142,6 @@ class Recording:
     def centres_world(self) -> NDArray[np.float64]:
         """[F, 3] where the cameras were [m]."""
         return -np.einsum("fji,fj->fi", self.viewmats[:, :3, :3], self.viewmats[:, :3, 3])
-
-
-def check_pose(origin: str, view: NDArray[np.float64]) -> None:
-    """Raises DataError unless a [4, 4] is a finite, rigid transformation, right-handed."""
-    if not np.isfinite(view).all():
-        raise DataError(f"{origin}: the pose is not finite: {view.tolist()}")
-    rotation = view[:3, :3]
-    # Rows of length 1 to begin with, else their products overflow.
-    straight = np.abs(rotation).max() < 2 and np.allclose(
-        rotation @ rotation.T, np.eye(3), rtol=0, atol=1e-3
-    )
-    if not straight or np.linalg.det(rotation) < 0 or not np.allclose(view[3], (0, 0, 0, 1)):
-        raise DataError(
-            f"{origin}: the pose is not rigid: {view.tolist()}",
-            hint="The upper left 3 x 3 must be a rotation, the last row 0, 0, 0, 1.",
-        )
 
 
 def check_intrinsics(origin: str, k: NDArray[np.float64]) -> None:

@@ -15,7 +15,14 @@ from roadworthy_simulators.splat.gaussians import Gaussians
 from roadworthy_simulators.splat.reconstruct.fit import Fit
 from roadworthy_simulators.splat.reconstruct.model import FIRST_ACTOR, SKY, STATIC
 from roadworthy_simulators.splat.scenes.folder import write_scene
-from roadworthy_simulators.splat.scenes.scene import Actor, Part, SplatScene, Traversal, View
+from roadworthy_simulators.splat.scenes.scene import (
+    Actor,
+    Part,
+    SplatScene,
+    Track,
+    Traversal,
+    View,
+)
 
 __all__ = ["scene_of", "write_reconstruction"]
 
@@ -46,6 +53,15 @@ def scene_of(fit: Fit) -> SplatScene:
     fitted = [int(t) for t in np.unique(rec.traversal[fit.train])]
     weights = np.zeros(len(rec.traversals), np.float32)
     weights[fitted] = 1.0 / len(fitted)
+    actors, shown = [], []
+    for a, actor in enumerate(model.actors):
+        found = model.gaussians(FIRST_ACTOR + a, weights)
+        if len(found):
+            part = Part(_grounded(found, actor.size[2]))
+            actors.append(
+                Actor(actor.name, _kind(actor.kind), actor.size, (part,), False, actor.name)
+            )
+            shown.append(a)
     traversals = []
     for t in fitted:
         frames = fit.train[rec.traversal[fit.train] == t]
@@ -56,16 +72,9 @@ def scene_of(fit: Fit) -> SplatScene:
                 sky=sky if len(sky) else None,
                 appearance=model.gaussians(STATIC, t).sh if len(fitted) > 1 else None,
                 exposure=model.exposure[frames].mean(axis=0).astype(np.float64),
+                tracks=tuple(track for a in shown for track in _tracks(fit, a, t)),
             )
         )
-    actors = []
-    for a, actor in enumerate(model.actors):
-        found = model.gaussians(FIRST_ACTOR + a, weights)
-        if len(found):
-            part = Part(_grounded(found, actor.size[2]))
-            actors.append(
-                Actor(actor.name, _kind(actor.kind), actor.size, (part,), False, actor.name)
-            )
     views = []
     for f in fit.train:
         k = rec.Ks[f]
@@ -88,6 +97,29 @@ def scene_of(fit: Fit) -> SplatScene:
         path=rec.centres_world[order, :2],
         ground=_ground(fit),
     )
+
+
+def _tracks(fit: Fit, a: int, traversal: int) -> list[Track]:
+    """The refined poses of actor `a` at the instants of a drive's images, held-out ones too: a
+    track for every stretch of instants at which its box is known."""
+    rec, actor = fit.recording, fit.model.actors[a]
+    of = np.flatnonzero(rec.traversal == traversal)
+    instants, first = np.unique(rec.times[of], return_index=True)
+    out = []
+    frames = of[first]
+    breaks = np.flatnonzero(np.diff(actor.present[frames].astype(np.int8))) + 1
+    for stretch in np.split(np.arange(len(instants)), breaks):
+        if actor.present[frames[stretch[0]]]:
+            poses = np.stack([_refined(fit, a, int(f)) for f in frames[stretch]])
+            poses[:, 2] -= actor.size[2] / 2
+            out.append(Track(actor.name, np.column_stack([instants[stretch], poses])))
+    return out
+
+
+def _refined(fit: Fit, a: int, frame: int) -> NDArray[np.float64]:
+    """[4] x, y, z of a box's middle and yaw at the instant of an image."""
+    moved = fit.model.delta_at(frame, fit.model.deltas)[a]
+    return np.asarray(fit.model.actors[a].poses_world[frame] + moved, np.float64)
 
 
 def _ground(fit: Fit) -> NDArray[np.float64]:
@@ -129,8 +161,7 @@ def _floor(points: NDArray[np.float64]) -> float:
 def write_reconstruction(fit: Fit, folder: Path, figures: dict[str, Any]) -> None:
     """Writes the scene (see `scenes.folder.write_scene`), and what is known of its making.
 
-    `reconstruction.json` holds the options, the figures, each image's exposure, and the actors'
-    refined poses (x, y, z of the box's middle and yaw, in the recording's frame).
+    `reconstruction.json` holds the options, the figures and each image's exposure.
 
     Args:
         fit: finished or not.
@@ -142,20 +173,6 @@ def write_reconstruction(fit: Fit, folder: Path, figures: dict[str, Any]) -> Non
     """
     write_scene(scene_of(fit), folder)
     rec = fit.recording
-    actors = []
-    for a, actor in enumerate(fit.model.actors):
-        frames = np.flatnonzero(actor.present)
-        moved = [fit.model.delta_at(int(f), fit.model.deltas)[a] for f in frames]
-        poses = (actor.poses_world[frames] + np.array(moved).reshape(-1, 4)).tolist()
-        actors.append(
-            {
-                "name": actor.name,
-                "kind": actor.kind,
-                "size_m": list(actor.size),
-                "times_s": rec.times[frames].tolist(),
-                "poses_world_xyz_yaw": poses,
-            }
-        )
     rows = zip(rec.frames, rec.traversal, rec.times, fit.test, strict=True)
     images = [
         {
@@ -168,13 +185,12 @@ def write_reconstruction(fit: Fit, folder: Path, figures: dict[str, Any]) -> Non
         for f, (name, t, s, held) in enumerate(rows)
     ]
     about = {
-        "version": 1,
+        "version": 2,
         "recording": Path(rec.name).name,
         "gaussians": len(fit.model),
         "steps": fit.step,
         "options": fit.options.as_dict(),
         "figures": figures,
         "images": images,
-        "actors": actors,
     }
     (folder / "reconstruction.json").write_text(json.dumps(about, indent=1), encoding="utf-8")

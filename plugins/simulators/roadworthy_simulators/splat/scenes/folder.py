@@ -1,12 +1,14 @@
 """A scene on disk: `scene.json` beside files of Gaussians.
 
-    scene.json            what there is: frame, traversals, cameras, alignment, actors
+    scene.json            what there is: frame, traversals, tracks, cameras, alignment, actors
     background.ply        what stands still (`.ply`, `.spz` or `.splat`)
     sky-NAME.ply          behind it, per traversal
     appearance-NAME.safetensors   `sh` [N, K, 3], per traversal that looks unlike the background
     actors/NAME-PART.ply  one set for each rigid part of each actor
 
-Distances are metres, angles radians, the scene's frame right-handed with z up.
+Distances are metres, angles radians, times seconds, the scene's frame right-handed with z up. A
+traversal's `tracks` say who was there when: `{"actor": name, "poses": [[time, x, y, z, yaw], ...]}`
+(see `scene.Track`).
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from roadworthy_simulators.splat.scenes.scene import (
     Alignment,
     Part,
     SplatScene,
+    Track,
     Traversal,
     View,
 )
@@ -59,6 +62,11 @@ class _Light(_Struct):
     zenith: Three
 
 
+class _Track(_Struct):
+    actor: str
+    poses: tuple[tuple[float, float, float, float, float], ...]
+
+
 class _Traversal(_Struct):
     name: str
     light: _Light | None = None
@@ -68,6 +76,7 @@ class _Traversal(_Struct):
         (1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0),
     )  # fmt: skip
     background: Three = (0.0, 0.0, 0.0)
+    tracks: tuple[_Track, ...] = ()
 
 
 class _Part(_Struct):
@@ -188,6 +197,7 @@ def write_scene(scene: SplatScene, folder: Path, *, ending: Literal["ply", "spz"
                     name=t.name, light=light, sky=sky, appearance=appearance,
                     exposure=exposure,  # type: ignore[arg-type]
                     background=t.background,
+                    tracks=tuple(_Track(actor=k.actor, poses=k.poses.tolist()) for k in t.tracks),
                 )
             )  # fmt: skip
         actors = []
@@ -325,6 +335,7 @@ def _traversal(t: _Traversal, folder: Path, path: Path, background: Gaussians) -
         _appearance(_inside(folder, t.appearance, path), background) if t.appearance else None,
         np.array(t.exposure, np.float64),
         t.background,
+        tuple(Track(k.actor, np.array(k.poses, np.float64).reshape(-1, 5)) for k in t.tracks),
     )
 
 

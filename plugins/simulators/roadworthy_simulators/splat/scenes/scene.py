@@ -13,7 +13,9 @@ from roadworthy.scenario import AgentKind
 from roadworthy_simulators.splat.gaussians import Gaussians
 from roadworthy_simulators.splat.scenes.light import Light, light_up
 
-__all__ = ["Actor", "Alignment", "Part", "SplatScene", "Traversal", "View"]
+__all__ = ["Actor", "Alignment", "Part", "SplatScene", "Track", "Traversal", "View"]
+
+_FARTHEST = 1e7  # m from the origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,56 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """Where an actor was while it was there, straight in between.
+
+    Attributes:
+        actor: name of its look.
+        poses: float64 [P, 5] time [s], x, y, z [m] of the ground below its centre and yaw [rad],
+            scene frame, in the order of time. It is there from the first to the last.
+
+    Raises:
+        DataError: no poses, one that is not finite or too far away, or times that do not ascend.
+    """
+
+    actor: str
+    poses: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        poses = self.poses
+        if poses.ndim != 2 or poses.shape[1] != 5 or not len(poses):
+            raise DataError(
+                f"track of {self.actor!r}: poses have shape {poses.shape}",
+                hint="Give one or more of time, x, y, z, yaw.",
+            )
+        bad = ~np.isfinite(poses).all(axis=1) | (np.abs(poses[:, 1:4]) > _FARTHEST).any(axis=1)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise DataError(
+                f"track of {self.actor!r}: poses[{row}] is {poses[row].tolist()}",
+                hint="Metres below 10,000 km, seconds and radians.",
+            )
+        late = np.flatnonzero(np.diff(poses[:, 0]) <= 0.0)
+        if len(late):
+            before, after = poses[late[0] : late[0] + 2, 0]
+            raise DataError(
+                f"track of {self.actor!r}: poses[{late[0] + 1}] is at {after} s, after {before} s",
+                hint="Times must ascend.",
+            )
+
+    def at(self, time: float) -> NDArray[np.float64] | None:
+        """[4] x, y, z, yaw at a time [s]; None where it is not there."""
+        times = self.poses[:, 0]
+        if not times[0] <= time <= times[-1]:
+            return None
+        values = self.poses[:, 1:].copy()
+        values[:, 3] = np.unwrap(values[:, 3])
+        return np.array([np.interp(time, times, column) for column in values.T])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Traversal:
-    """One drive through the place: its light and its look.
+    """One drive through the place: its light and its look, and whom it met.
 
     Attributes:
         name: unique within the scene.
@@ -93,6 +143,7 @@ class Traversal:
             the background's own hold.
         exposure: [3, 4], what a camera makes of colours: rgb' = M rgb + t.
         background: colour where nothing is.
+        tracks: of actors, on the drive's own clock; one that comes again has one for each time.
     """
 
     name: str
@@ -101,6 +152,7 @@ class Traversal:
     appearance: NDArray[np.float32] | None = None
     exposure: NDArray[np.float64] = field(default_factory=lambda: np.eye(3, 4))
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    tracks: tuple[Track, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +193,8 @@ class SplatScene:
         ground: [G, 3] points on the road; empty where it lies at z = 0.
 
     Raises:
-        DataError: no traversals, two of one name, or one without the light it needs.
+        DataError: no traversals, two of one name, one without the light it needs, or a track of
+            nobody.
     """
 
     name: str
@@ -157,6 +210,7 @@ class SplatScene:
     ground: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
 
     def __post_init__(self) -> None:
+        known = {a.name for a in self.actors}
         names = [t.name for t in self.traversals]
         if not names or len(set(names)) < len(names):
             raise DataError(f"{self.name}: traversals are {names}", hint="Give unique names.")
@@ -171,6 +225,13 @@ class SplatScene:
                     f"{self.name}: traversal {t.name!r} has an appearance of {len(t.appearance)} "
                     f"Gaussians, the background has {len(self.background)}"
                 )
+            for track in t.tracks:
+                if track.actor not in known:
+                    raise DataError(
+                        f"{self.name}: traversal {t.name!r} has a track of {track.actor!r}, "
+                        "which is no actor",
+                        hint=did_you_mean(track.actor, known),
+                    )
 
     def traversal(self, name: str) -> Traversal:
         """The traversal of that name.

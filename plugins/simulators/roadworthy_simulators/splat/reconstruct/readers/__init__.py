@@ -14,8 +14,8 @@ from roadworthy_simulators.splat.reconstruct.readers.colmap import colmap_model,
 from roadworthy_simulators.splat.reconstruct.readers.kitti import read_kitti
 from roadworthy_simulators.splat.reconstruct.readers.nerfstudio import read_nerfstudio
 from roadworthy_simulators.splat.reconstruct.readers.pandaset import read_pandaset
-from roadworthy_simulators.splat.reconstruct.readers.said import within
 from roadworthy_simulators.splat.reconstruct.recording import Recording
+from roadworthy_simulators.splat.said import within
 
 __all__ = ["read_recording"]
 

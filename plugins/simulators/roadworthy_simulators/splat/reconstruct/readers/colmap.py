@@ -17,8 +17,8 @@ from roadworthy.errors import DataError
 
 from roadworthy_simulators.splat.lenses import OpenCVLens
 from roadworthy_simulators.splat.reconstruct.readers.pictures import read_pictures
-from roadworthy_simulators.splat.reconstruct.readers.said import within
 from roadworthy_simulators.splat.reconstruct.recording import Recording
+from roadworthy_simulators.splat.said import within
 
 __all__ = ["colmap_model", "read_colmap", "view_of"]
 

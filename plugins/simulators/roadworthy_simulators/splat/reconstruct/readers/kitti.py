@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from roadworthy.errors import DataError
 
+from roadworthy_simulators.splat.cameras import check_pose
 from roadworthy_simulators.splat.lenses import OpenCVLens
 from roadworthy_simulators.splat.reconstruct.readers.pictures import read_pictures, size_of
-from roadworthy_simulators.splat.reconstruct.readers.said import within
-from roadworthy_simulators.splat.reconstruct.recording import Recording, check_pose
+from roadworthy_simulators.splat.reconstruct.recording import Recording
+from roadworthy_simulators.splat.said import within
 
 __all__ = ["read_kitti"]
 

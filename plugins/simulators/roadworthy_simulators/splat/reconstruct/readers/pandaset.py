@@ -22,9 +22,9 @@ from roadworthy.errors import DataError
 from roadworthy_simulators.splat.lenses import OpenCVLens
 from roadworthy_simulators.splat.reconstruct.readers.colmap import view_of
 from roadworthy_simulators.splat.reconstruct.readers.pictures import read_pictures
-from roadworthy_simulators.splat.reconstruct.readers.said import read_json, within
 from roadworthy_simulators.splat.reconstruct.readers.tracks import track_at
 from roadworthy_simulators.splat.reconstruct.recording import ActorTrack, Recording
+from roadworthy_simulators.splat.said import read_json, within
 
 __all__ = ["read_pandaset"]
 

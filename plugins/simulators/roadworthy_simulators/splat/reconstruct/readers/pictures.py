@@ -12,7 +12,7 @@ from roadworthy.errors import DataError
 
 from roadworthy_simulators.splat.cameras import MAX_SIDE
 from roadworthy_simulators.splat.lenses import OpenCVLens
-from roadworthy_simulators.splat.reconstruct.readers.said import within
+from roadworthy_simulators.splat.said import within
 
 __all__ = ["read_pictures"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from roadworthy.errors import DataError
 
-from roadworthy_simulators.splat.reconstruct.readers.said import within
+from roadworthy_simulators.splat.said import within
 
 __all__ = ["read_points"]
 
