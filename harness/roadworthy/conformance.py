@@ -21,6 +21,9 @@ class ConformanceRow:
         first: the first disagreement (case, index, wanted, got), or "".
         exceptions: values that differ for a stated cause that the reference leaves undefined.
         informative: whether the row is reported only, and cannot fail the check.
+        backend: what was compared, for a check that has several to choose from.
+        unserved: why the backend could not be compared with this vector, "" where it was; then
+            there are no values.
     """
 
     metric: str
@@ -32,6 +35,13 @@ class ConformanceRow:
     first: str = ""
     exceptions: tuple[str, ...] = ()
     informative: bool = False
+    backend: str = ""
+    unserved: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it was compared, and every value agrees."""
+        return not self.unserved and self.agree == self.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +54,5 @@ class ConformanceTable:
 
     @property
     def ok(self) -> bool:
-        """Whether every row that can fail agrees."""
-        return bool(self.rows) and all(r.informative or r.agree == r.values for r in self.rows)
+        """Whether every row that can fail agrees; one that could not be compared does not."""
+        return bool(self.rows) and all(r.informative or r.agrees for r in self.rows)

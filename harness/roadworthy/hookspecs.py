@@ -60,7 +60,8 @@ def roadworthy_trainers() -> Factories:  # type: ignore[empty-body]
 @hookspec
 def roadworthy_conformance() -> Factories:  # type: ignore[empty-body]
     """Conformance checks: name -> function of a folder of reference vectors, returning a
-    `roadworthy.conformance.ConformanceTable`. `roadworthy conformance NAME DIR` runs it."""
+    `roadworthy.conformance.ConformanceTable`. Keyword arguments are its options.
+    `roadworthy conformance NAME DIR` runs it."""
 
 
 @hookspec

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
 import pytest
+from roadworthy import cli
 from roadworthy.errors import DataError
 from roadworthy_simulators.splat import Cameras, Gaussians, RenderOptions, render
 from roadworthy_simulators.splat.conformance import check_render
+from roadworthy_simulators.splat.gsplat_backend import why_unusable
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +61,48 @@ def test_same_bits_for_any_number_of_threads(render_vectors):
 
 
 @pytest.mark.gpu
-def test_gsplat_meets_the_pass_marks_on_cuda(render_vectors, tmp_path):
-    from roadworthy_simulators.splat.gsplat_backend import why_unusable
-
-    served = 0
-    for path in sorted(render_vectors.glob("*.npz")):
-        options = RenderOptions(max_alpha=float(np.load(path)["max_alpha"]))
-        reason = why_unusable(options)
-        if reason:
-            continue
-        shutil.copy(path, tmp_path)
-        served += 1
+def test_gsplat_meets_the_pass_marks_on_cuda(render_vectors):
+    rows = check_render(render_vectors, backend="gsplat").rows
+    served = [row for row in rows if not row.unserved]
     if not served:
-        pytest.skip(f"gsplat cannot render any vector: {reason}")
-    assert check_render(tmp_path, backend="gsplat").ok
+        pytest.skip(f"gsplat cannot render any vector: {rows[0].unserved}")
+    assert not [f"{r.metric}: {r.first}" for r in served if not r.agrees]
+
+
+def test_each_row_names_its_backend(table, render_vectors, tmp_path):
+    assert {row.backend for row in table.rows} == {"cpu"}
+    shutil.copy(render_vectors / "01_single_isotropic.npz", tmp_path)
+    (chosen,) = {row.backend for row in check_render(tmp_path).rows}
+    options = RenderOptions(
+        max_alpha=float(np.load(tmp_path / "01_single_isotropic.npz")["max_alpha"])
+    )
+    assert chosen == ("cpu" if why_unusable(options) else "gsplat")
+
+
+def test_a_vector_that_a_backend_cannot_serve_does_not_conform(render_vectors, tmp_path, capsys):
+    """No gsplat has this transmittance threshold, wherever this runs."""
+    arrays = dict(np.load(render_vectors / "01_single_isotropic.npz"))
+    arrays["transmittance_threshold"] = np.float32(1.5e-4)
+    np.savez(tmp_path / "coarse.npz", **arrays)
+    words = ["conformance", "render", str(tmp_path)]
+    assert cli.main([*words, "--option", "backend=gsplat", "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    (row,) = said["rows"]
+    assert not said["ok"]
+    assert (row["metric"], row["backend"], row["values"]) == ("coarse", "gsplat", 0)
+    assert row["unserved"].startswith("the gsplat backend cannot be used: ")
+    assert cli.main([*words, "-o", "backend=gsplat"]) == 1
+    out = capsys.readouterr().out
+    assert "not compared: coarse" in out
+    assert "conform" not in out
+    assert cli.main([*words, "-o", "backend=cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "\tcpu\t" in out
+    assert out.endswith("conforms\n")
+    assert cli.main([*words, "-o", "backend=gpslat"]) == 4
+    assert "no splat backend 'gpslat'" in capsys.readouterr().err
+    assert cli.main([*words, "-o", "backnd=cpu"]) == 4
+    assert "Did you mean 'backend'" in capsys.readouterr().err
 
 
 def _drop(key):

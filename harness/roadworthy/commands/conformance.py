@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,17 +16,29 @@ __all__ = ["command"]
 @click.command("conformance")
 @click.argument("name")
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--option",
+    "-o",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Of the check, such as `backend=cpu` of `render`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(name: str, directory: Path, as_json: bool) -> ExitCode:
+def command(name: str, directory: Path, options: tuple[str, ...], as_json: bool) -> ExitCode:
     """Compares with the reference vectors in DIRECTORY.
 
-    NAME is a check that a plugin offers, such as `pdms`. Ends with 1 where a value disagrees.
+    NAME is a check that a plugin offers, such as `pdms`. Ends with 1 where a value disagrees, or a
+    vector could not be compared.
     """
     from roadworthy.conformance import ConformanceTable
     from roadworthy.errors import DataError, PluginError
     from roadworthy.plugins import registry
+    from roadworthy.plugins.options import check_options
+    from roadworthy.review import parse_options
 
-    table = registry().resolve("conformance", name).load()(directory)
+    check = partial(registry().resolve("conformance", name).load(), directory)
+    table = check(**check_options(check, parse_options(options), f"--option {name}"))
     if not isinstance(table, ConformanceTable):
         raise PluginError(
             f"the check {name!r} returned {type(table).__name__}",
@@ -38,12 +51,14 @@ def command(name: str, directory: Path, as_json: bool) -> ExitCode:
     if as_json:
         print_json({"name": table.name, "ok": table.ok, "rows": table.rows})
         return ExitCode.OK if table.ok else ExitCode.GATE_FAILED
+    backends = ("backend",) if any(row.backend for row in table.rows) else ()
     print_table(
         f"{table.name} against {directory}",
-        ("metric", "cases", "values", "agree", "worst", "tolerance"),
+        ("metric", *backends, "cases", "values", "agree", "worst", "tolerance"),
         [
             (
                 f"{row.metric} (informative)" if row.informative else row.metric,
+                *((row.backend,) if backends else ()),
                 row.cases,
                 row.values,
                 row.agree,
@@ -59,9 +74,16 @@ def command(name: str, directory: Path, as_json: bool) -> ExitCode:
             click.echo(f"{row.metric}: {row.first}")
         for exception in row.exceptions:
             click.echo(f"{row.metric}: excepted: {exception}")
+        if row.unserved:
+            click.echo(f"{row.metric}: not compared: {row.unserved}")
     if table.ok:
         click.echo("conforms")
         return ExitCode.OK
-    wrong = [row.metric for row in table.rows if not row.informative and row.agree != row.values]
-    click.echo(f"does not conform: {', '.join(wrong)}")
+    failed = [row for row in table.rows if not row.informative and not row.agrees]
+    for what, rows in (
+        ("does not conform", [row.metric for row in failed if not row.unserved]),
+        ("not compared", [row.metric for row in failed if row.unserved]),
+    ):
+        if rows:
+            click.echo(f"{what}: {', '.join(rows)}")
     return ExitCode.GATE_FAILED

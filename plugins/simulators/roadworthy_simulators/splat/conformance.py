@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from roadworthy.conformance import ConformanceRow, ConformanceTable
-from roadworthy.errors import DataError
+from roadworthy.errors import DataError, SimulatorError
 
 from roadworthy_simulators.splat.autograd import rasterize
 from roadworthy_simulators.splat.cameras import Cameras, RenderOptions
-from roadworthy_simulators.splat.render import Backend
+from roadworthy_simulators.splat.render import Backend, choose_backend
 
 __all__ = ["check_render"]
 
@@ -54,10 +54,12 @@ def check_render(directory: Path, *, backend: Backend = "auto") -> ConformanceTa
 
     Args:
         directory: holds `*.npz` vectors.
-        backend: `auto` takes gsplat where it can serve the vector's constants, else the CPU.
+        backend: `cpu`, `gsplat`, or `auto`: gsplat where it can serve the vector's constants, else
+            the CPU.
 
     Returns:
-        Rows for every vector: PSNR, worst colour, alpha and depth errors, gradients.
+        Rows for every vector: PSNR, worst colour, alpha and depth errors, gradients, and which
+        backend they are of; a single one where the backend cannot serve its constants.
 
     Raises:
         DataError: no vectors, or one that is not of this format; names file, field and value.
@@ -145,11 +147,13 @@ def _read(path: Path) -> _Vector:
 
 def _compare(vector: _Vector, backend: Backend) -> list[ConformanceRow]:
     arrays = vector.arrays
-    device = "cuda" if backend != "cpu" and torch.cuda.is_available() else "cpu"
-    if backend == "auto" and device == "cuda":
-        from roadworthy_simulators.splat.render import choose_backend
-
-        device = "cuda" if choose_backend("auto", vector.options) == "gsplat" else "cpu"
+    try:
+        chosen = choose_backend(backend, vector.options)
+    except SimulatorError as error:
+        return [
+            ConformanceRow(vector.name, 1, 0, 0, 0.0, 0.0, backend=backend, unserved=error.message)
+        ]
+    device = "cuda" if chosen == "gsplat" else "cpu"
     keys = ("means", "quats", "scales", "opacities", "sh", "viewmats")
     inputs = {key: torch.tensor(arrays[key], dtype=torch.float32, device=device) for key in keys}
     if vector.has_gradients:
@@ -157,10 +161,7 @@ def _compare(vector: _Vector, backend: Backend) -> list[ConformanceRow]:
             tensor.requires_grad_()
     ks = torch.tensor(arrays["Ks"], dtype=torch.float32, device=device)
     try:
-        images = rasterize(
-            *inputs.values(), ks, *vector.size, vector.options,
-            backend=backend if device == "cuda" or backend == "gsplat" else "cpu",
-        )  # fmt: skip
+        images = rasterize(*inputs.values(), ks, *vector.size, vector.options, backend=chosen)
     except DataError as error:
         raise DataError(f"{vector.name}: {error.message}", hint=error.hint) from error
     rgb, alpha, depth = (i.detach().cpu().numpy().astype(np.float64) for i in images)
@@ -188,7 +189,7 @@ def _compare(vector: _Vector, backend: Backend) -> list[ConformanceRow]:
         assert isinstance(loss, torch.Tensor)
         loss.backward()  # type: ignore[no-untyped-call]
         rows.append(_gradient_row(vector, inputs))
-    return rows
+    return [replace(row, backend=chosen) for row in rows]
 
 
 def _row(name: str) -> Any:
