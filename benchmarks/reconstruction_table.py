@@ -4,10 +4,10 @@
     python benchmarks/reconstruction_table.py lights
     python benchmarks/reconstruction_table.py recording PATH --width 240
 
-`town`: a clean procedural town, every eighth image held out, by strategy. `lights`: the same street
-driven in three lights, the third held out altogether, with and without looks of its own for each
-drive. `recording`: a real recording, with one thing left out at a time. Time is CPU time of one
-thread.
+`town`: three clean procedural towns, every eighth image held out, by strategy. `lights`: the same
+street driven in three lights, the third held out altogether, with and without looks of its own for
+each drive. `recording`: a real recording, with one thing left out at a time. Time is CPU time of
+one thread.
 """
 
 from __future__ import annotations
