@@ -501,7 +501,7 @@ def test_nerfstudio(noon, tmp_path):
         (lambda a: a.update(fl_x=-1), r"transforms.json: frames\[0\]: .*focal"),
         (lambda a: a.update(w=float("inf")), "transforms.json: w is inf"),
         (lambda a: a["frames"][1].update(w=10**9), r"frames\[1\]: .*1000000000 x 36"),
-        (lambda a: a["frames"][1].update(w=64.5), r"frames\[1\]: size is 64.5 x"),
+        (lambda a: a["frames"][1].update(w=64.5), r"frames\[1\].w is 64.5"),
         (lambda a: a["frames"][1].update(k1="a"), r"frames\[1\].k1"),
         (lambda a: a.update(fl_x=10**400), "fl_x"),
         (lambda a: a["actors"][0].update(size=[4, 2]), r"actors\[0\].size"),
