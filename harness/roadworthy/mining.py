@@ -27,6 +27,7 @@ import numpy as np
 from roadworthy.comparison.casetable import GROUP_TAG
 from roadworthy.errors import DataError, RunError
 from roadworthy.failures import FailedCase, Failures, Finding, Reason, find_failures
+from roadworthy.plainfile import read_plain
 from roadworthy.recorded import data_of, scenes_of_run, suite_of
 from roadworthy.replay import load_replay
 from roadworthy.scenario import Rejected, Scenario
@@ -202,7 +203,7 @@ def read_mined(folder: Path) -> MinedSet:
     """
     path = folder / MANIFEST
     try:
-        mined = msgspec.json.decode(path.read_bytes(), type=MinedSet)
+        mined = msgspec.json.decode(read_plain(path), type=MinedSet)
     except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: {error}", hint="`roadworthy mine` writes it.") from error
     if mined.format != _FORMAT:

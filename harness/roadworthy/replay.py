@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.errors import RunError
+from roadworthy.plainfile import read_plain
 from roadworthy.rollout import RolloutBatch
 from roadworthy.scenario import AgentKind, Ragged, RoadMap
 from roadworthy.store import write_file
@@ -250,11 +251,12 @@ def _write(path: Path, **arrays: Any) -> None:
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with ZipFile(path) as archive:
+        packed = read_plain(path, _MOST_BYTES)
+        with ZipFile(io.BytesIO(packed)) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > _MOST_BYTES:
             raise ValueError(f"it unpacks to {unpacked} bytes, at most {_MOST_BYTES} are read")
-        with np.load(path, allow_pickle=False) as data:
+        with np.load(io.BytesIO(packed), allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
     except FileNotFoundError:
         raise RunError(f"{path}: is absent", hint="Run with run.save_rollouts = true.") from None

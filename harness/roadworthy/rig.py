@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.errors import DataError
+from roadworthy.plainfile import read_plain
 
 __all__ = ["THREE_CAMERAS", "Pinhole", "Rig", "parse_rig", "read_rig"]
 
@@ -139,7 +140,7 @@ def read_rig(path: Path) -> Rig:
         DataError: it is absent, not TOML, or not a rig.
     """
     try:
-        return msgspec.toml.decode(Path(path).read_bytes(), type=Rig)
+        return msgspec.toml.decode(read_plain(Path(path)), type=Rig)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

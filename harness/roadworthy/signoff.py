@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.errors import RunError
+from roadworthy.plainfile import read_plain
 from roadworthy.provenance import file_hash
 from roadworthy.store import CaseRecord, Run, scores_csv, write_file
 from roadworthy.summary import summarise
@@ -85,9 +86,9 @@ def check_derived(run: Run) -> list[str]:
     """Which of the tables do not follow from the records."""
     problems = []
     try:
-        if (run.path / "scores.csv").read_bytes() != scores_csv(run).encode():
+        if read_plain(run.path / "scores.csv") != scores_csv(run).encode():
             problems.append("scores.csv: does not follow from cases.jsonl")
-        summary = msgspec.json.decode((run.path / "summary.json").read_bytes())
+        summary = msgspec.json.decode(read_plain(run.path / "summary.json"))
         if differences(msgspec.to_builtins(summarise(run)), summary).worst > TOLERANCE:
             problems.append("summary.json: does not follow from cases.jsonl")
     except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -155,7 +156,7 @@ def _present(run: Path) -> list[str]:
 def _read(run: Path) -> _Hashes:
     path = run / NAME
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Hashes)
+        return msgspec.json.decode(read_plain(path), type=_Hashes)
     except FileNotFoundError:
         raise RunError(
             f"{path}: is absent",

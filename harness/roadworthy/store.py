@@ -28,6 +28,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.errors import RunError, RunStopped
+from roadworthy.plainfile import read_plain
 from roadworthy.rollout import Status
 from roadworthy.score import Column
 
@@ -324,9 +325,11 @@ def write_file(path: Path, data: bytes) -> None:
 
 def _read_manifest(path: Path) -> Manifest:
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(read_plain(path), type=Manifest)
         manifest = _checked(manifest)
-    except (OSError, msgspec.MsgspecError, RecursionError, ValueError) as error:
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise RunError(f"{path}: is damaged: {error}") from error
     if manifest.format != FORMAT:
         raise RunError(
@@ -402,7 +405,7 @@ def _checked(manifest: Manifest) -> Manifest:
 def _read_journal(path: Path) -> tuple[list[CaseRecord], int]:
     """Records of the whole lines, and how many bytes those take."""
     try:
-        data = path.read_bytes()
+        data = read_plain(path)
     except FileNotFoundError:
         return [], 0
     except OSError as error:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from roadworthy.errors import DataError, RunError
+from roadworthy.flywheel.results import read_results
+from roadworthy.mining import read_mined
 from roadworthy.replay import load_replay, replay_path
 from roadworthy.report import write_reports
 from roadworthy.runner import run_suite
 from roadworthy.scenario_store import ScenarioStore
-from roadworthy.store import read_run
+from roadworthy.signoff import check_derived, check_hashes
+from roadworthy.solvability import read_certificates
+from roadworthy.store import RunDirectory, read_run
 from roadworthy.suite import parse_suite
+from roadworthy.variants.generate import read_generated, read_trials
 from roadworthy_simulators.splat.formats import read_gaussians
 from stored_scenes import write as write_store
 
@@ -211,6 +217,40 @@ def test_links_out_of_a_store_or_run_are_not_followed_into_the_unknown(
     with pytest.raises(DataError) as refused_store:
         list(ScenarioStore(store).scenarios())
     assert "the key" not in str(refused_store.value)
+
+
+def load_first_replay(run: Path) -> object:
+    return load_replay(run, "two", next((run / "rollouts" / "two").glob("*.npz")).stem)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("run.json", lambda run: RunDirectory(run).manifest()),
+        ("cases.jsonl", read_run),
+        ("hashes.json", check_hashes),
+        ("summary.json", lambda run: check_derived(read_run(run))),
+        ("rollouts/two/*.npz", load_first_replay),
+        ("generation.json", read_generated),
+        ("trials.jsonl", read_trials),
+        ("mining.json", read_mined),
+        ("certificates.jsonl", read_certificates),
+        ("results.json", read_results),
+    ],
+)
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(
+    name: str, read: Callable[[Path], object], run: Path
+) -> None:
+    """It, or a device, would be read without end."""
+    path = next(run.glob(name), run / name)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    try:
+        found = read(run)
+    except (DataError, RunError) as refused:
+        found = str(refused)
+    assert "is not a plain file" in str(found)
+    assert path.name in str(found) or name == "summary.json"
 
 
 def test_a_link_in_place_of_a_result_is_replaced_and_not_written_through(run: Path) -> None:

@@ -13,6 +13,7 @@ from roadworthy.flywheel.evaluating import RUN
 from roadworthy.flywheel.named import CACHE, Named
 from roadworthy.flywheel.stages import Stage, Stages
 from roadworthy.flywheel.training import Trained
+from roadworthy.plainfile import read_plain
 from roadworthy.plugins import registry
 from roadworthy.replay import load_replay, replay_path
 from roadworthy.scenario import Scenario
@@ -105,6 +106,6 @@ def look_back(
 def read_lookbacks(stage: Path) -> Sequence[Lookback]:
     """What such a stage holds; nothing where it cannot be read."""
     try:
-        return msgspec.json.decode((stage / FILE).read_bytes(), type=list[Lookback])
+        return msgspec.json.decode(read_plain(stage / FILE), type=list[Lookback])
     except (OSError, msgspec.MsgspecError):
         return []

@@ -15,6 +15,7 @@ from roadworthy.flywheel.before_after import before_after
 from roadworthy.flywheel.results import Cell, DataEquivalence, Results, read_results
 from roadworthy.flywheel.sections import gain_or_loss, rounds_table, training_curves
 from roadworthy.flywheel.units import BASE
+from roadworthy.plainfile import read_plain
 from roadworthy.report.lines import draw_lines
 from roadworthy.report.numbers import format_value
 from roadworthy.report.page import render
@@ -54,8 +55,8 @@ def write_flywheel_report(folder: Path) -> Path:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        found = msgspec.json.decode((folder / "flywheel.json").read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.MsgspecError) as error:
+        found = msgspec.json.decode(read_plain(folder / "flywheel.json"), type=dict[str, Any])
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise RunError(f"{folder / 'flywheel.json'}: {error}") from error
     return found
 

@@ -19,6 +19,7 @@ from roadworthy.flywheel.equivalence import equivalence
 from roadworthy.flywheel.evaluating import RUN, Evaluation
 from roadworthy.flywheel.judging import Round, of_group
 from roadworthy.flywheel.units import BASE, Turned
+from roadworthy.plainfile import read_plain
 from roadworthy.rollout import Status
 from roadworthy.scenario import Scenario
 from roadworthy.stats.crossed import Crossed, Spread, crossed
@@ -151,8 +152,8 @@ def read_results(folder: Path) -> Results:
     """
     path = folder / RESULTS
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Results)
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        return msgspec.json.decode(read_plain(path), type=Results)
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: {error}", hint="`roadworthy flywheel` writes it.") from error
 
 

@@ -27,6 +27,7 @@ from typing import Any, Literal
 import msgspec
 
 from roadworthy.errors import PluginError, RoadworthyError, RunError
+from roadworthy.plainfile import read_plain
 from roadworthy.provenance import file_hash
 from roadworthy.scenario import content_hash
 from roadworthy.store import claim, write_file
@@ -180,8 +181,8 @@ class Stages:
             return path.open("wb")  # once: closing any handle would end all claims
 
     def _finished(self, path: Path, key: str) -> Stage | None:
-        with contextlib.suppress(OSError, msgspec.MsgspecError, RecursionError):
-            record = msgspec.json.decode((path / MANIFEST).read_bytes(), type=_Record)
+        with contextlib.suppress(OSError, msgspec.MsgspecError, ValueError, RecursionError):
+            record = msgspec.json.decode(read_plain(path / MANIFEST), type=_Record)
             if (record.format, record.key) != (FORMAT, key):
                 return None
             if all(file_hash(path / name) == digest for name, digest in record.outputs.items()):

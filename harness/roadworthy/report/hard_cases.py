@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import roadworthy
 from roadworthy.errors import RunError
 from roadworthy.mining import MinedSet
+from roadworthy.plainfile import read_plain
 from roadworthy.replay import Replay
 from roadworthy.report.maps import MapCrop
 from roadworthy.report.mined import mined_rows, mined_words
@@ -299,7 +300,7 @@ def _dial_columns(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str,
 def _figures_table(folder: Path) -> list[list[str]]:
     """The first table of `figures.md`, its head first; nothing if it is not there."""
     try:
-        lines = (folder / "figures.md").read_text(encoding="utf-8").splitlines()
+        lines = read_plain(folder / "figures.md").decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return []
     begin = next((i for i, line in enumerate(lines) if line.startswith("| ")), len(lines))

@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from roadworthy.errors import DataError
+from roadworthy.plainfile import read_plain
 from roadworthy.report.lines import draw_lines
 from roadworthy.stats import Interval, interval_of_ratios
 
@@ -69,7 +70,7 @@ def dial_rows(folder: Path) -> list[dict[str, Any]]:
     path = folder / "figures.jsonl"
     found, scene = [], ""
     try:
-        for line in path.read_bytes().splitlines():
+        for line in read_plain(path).splitlines():
             row = msgspec.json.decode(line, type=dict[str, Any])
             scene = str(row.get("scene", scene))
             if "severity" in row:

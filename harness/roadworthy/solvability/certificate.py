@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.errors import DataError
+from roadworthy.plainfile import read_plain
 from roadworthy.scenario import DT
 from roadworthy.store import write_file
 
@@ -167,7 +168,7 @@ def read_certificates(folder: Path) -> dict[str, Certificate]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise DataError(f"{path}: more than {_MAX_BYTES} bytes")
-        lines = path.read_bytes().splitlines()
+        lines = read_plain(path).splitlines()
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror})",

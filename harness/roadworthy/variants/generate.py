@@ -13,6 +13,7 @@ import msgspec
 from roadworthy.admission import admit
 from roadworthy.errors import DataError, PluginError, ScenarioError
 from roadworthy.execution.pool import in_order
+from roadworthy.plainfile import read_plain
 from roadworthy.plugins import registry
 from roadworthy.protocols import Generator
 from roadworthy.scenario import Scenario
@@ -113,7 +114,7 @@ def read_generated(folder: Path) -> GeneratedSet:
         DataError: it is no such store, or damaged.
     """
     try:
-        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=GeneratedSet)
+        return msgspec.json.decode(read_plain(folder / MANIFEST), type=GeneratedSet)
     except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise DataError(
             f"{folder / MANIFEST}: {error}", hint="`roadworthy generate` makes stores of variants."
@@ -127,13 +128,14 @@ def read_trials(folder: Path) -> dict[str, dict[str, bool]]:
         DataError: the file is damaged.
     """
     tried: dict[str, dict[str, bool]] = {}
-    if (folder / TRIALS).exists():
-        for line in (folder / TRIALS).read_bytes().splitlines():
-            try:
-                trial = msgspec.json.decode(line, type=Trial)
-            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                raise DataError(f"{folder / TRIALS}: {error}") from error
+    try:
+        for line in read_plain(folder / TRIALS).splitlines():
+            trial = msgspec.json.decode(line, type=Trial)
             tried.setdefault(trial.scenario, {})[trial.planner] = trial.contact < 0
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise DataError(f"{folder / TRIALS}: {error}") from error
     return tried
 
 
