@@ -62,8 +62,16 @@ def path_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def named_files(options: Mapping[str, Any]) -> dict[str, Path]:
-    """Files and folders that a plugin's options name, by the text that names them: checkpoints."""
+def named_files(options: Mapping[str, Any], home: Path | None = None) -> dict[str, Path]:
+    """Files and folders that a plugin's options name, by the text that names them: checkpoints.
+
+    Args:
+        options: of the plugin.
+        home: where a text is looked up that names nothing from the working directory.
+
+    Returns:
+        Of each text with a `/` or a `.` in it that names something, the absolute path.
+    """
 
     def texts(value: Any) -> Iterator[str]:
         if isinstance(value, str):
@@ -77,10 +85,13 @@ def named_files(options: Mapping[str, Any]) -> dict[str, Path]:
 
     found = {}
     for text in texts(options):
-        looks = "/" in text or "." in text
-        with contextlib.suppress(OSError, ValueError):
-            if looks and Path(text).exists():
-                found[text] = Path(text).resolve()
+        if "/" not in text and "." not in text:
+            continue
+        for path in (Path(text), *([home / text] if home else [])):
+            with contextlib.suppress(OSError, ValueError):
+                if path.exists():
+                    found[text] = path.resolve()
+                    break
     return found
 
 

@@ -130,7 +130,7 @@ def resolve_suite(suite: Suite, data: Path | None, out: Path | None) -> Resolved
         spec = factory.build().spec
         if spec.name in specs:
             raise SuiteError(f"{config.where}: a second metric is called {spec.name!r}")
-        plugin = _identity(factory, config, factory.entry.content_hash)
+        plugin = _identity(factory, config, factory.entry.content_hash, home)
         specs[spec.name] = msgspec.to_builtins(spec) | {"plugin": plugin}
     for i, rule in enumerate(suite.gate):
         require_column(rule.metric, specs, f"{suite.path}: gate[{i}].metric")
@@ -147,7 +147,7 @@ def resolve_suite(suite: Suite, data: Path | None, out: Path | None) -> Resolved
         else:
             privileged = bool(getattr(factory.build(), "needs_log", False))
             content = factory.entry.content_hash
-        identity = _identity(factory, config, content)
+        identity = _identity(factory, config, content, home)
         described[config.label] = identity | {"privileged": privileged}
     return ResolvedSuite(
         suite=suite,
@@ -157,7 +157,7 @@ def resolve_suite(suite: Suite, data: Path | None, out: Path | None) -> Resolved
         planners=planners,
         specs=specs,
         described=described,
-        simulated=_identity(simulator, suite.simulator, simulator.entry.content_hash),
+        simulated=_identity(simulator, suite.simulator, simulator.entry.content_hash, home),
         isolated=isolated,
         notices=tuple(notices),
         data=data,
@@ -189,16 +189,23 @@ def spec_of(kind: str, config: PluginConfig, home: Path) -> FactorySpec:
     Args:
         kind: one of `roadworthy.plugins.KINDS`.
         config: the plugin as the file names it.
-        home: the file's folder; addresses such as `./mine.py:Mine` are relative to it.
+        home: the file's folder; addresses such as `./mine.py:Mine` are relative to it, and so is
+            an option that names something there and nothing from the working directory.
 
     Raises:
         PluginError: naming file and field, if there is no such plugin.
+        SuiteError: its file cannot be looked up.
     """
     try:
         entry = registry().resolve(kind, config.name, base=home)
     except RoadworthyError as error:
         raise type(error)(f"{config.where}: {error.message}", hint=error.hint) from error
-    return FactorySpec(kind, entry.spec, config.options, config.where)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
+        reason = getattr(error, "strerror", error)
+        raise SuiteError(f"{config.where}.name = {config.name[:200]!r}: {reason}") from error
+    here = named_files(config.options)
+    beside = {t: p for t, p in named_files(config.options, home).items() if t not in here}
+    return FactorySpec(kind, entry.spec, config.options, config.where, beside)
 
 
 def find_source(config: PluginConfig, data: Path | None, home: Path) -> FactorySpec | str:
@@ -211,7 +218,7 @@ def find_source(config: PluginConfig, data: Path | None, home: Path) -> FactoryS
         home: where it is looked up next: the file's folder.
 
     Raises:
-        SuiteError: its path is at neither place.
+        SuiteError: its path is at neither place, or cannot be looked up.
         PluginError: there is no such source.
     """
     path = config.options.get("path")
@@ -219,25 +226,32 @@ def find_source(config: PluginConfig, data: Path | None, home: Path) -> FactoryS
         return spec_of("sources", config, home)
     tried = [base / path for base in ([data] if data else []) + [home]]
     for candidate in tried:
-        if candidate.exists():
-            options = config.options | {"path": str(candidate.resolve())}
+        try:
+            found = str(candidate.resolve()) if candidate.exists() else ""
+        except OSError as error:
+            raise SuiteError(f"{config.where}.path = {path[:200]!r}: {error.strerror}") from error
+        if found:
+            options = config.options | {"path": found}
             return spec_of("sources", msgspec.structs.replace(config, options=options), home)
     places = " and ".join(str(p) for p in tried)
     hint = "Name the folder that holds it with --data DIR or ROADWORTHY_DATA."
     if config.optional:
-        return f"{config.label}: left out, {path!r} is not there. {hint}"
+        return f"{config.label}: left out, {path!r} is not found at {places}. {hint}"
     raise SuiteError(f"{config.where}.path = {path!r}: not found at {places}", hint=hint)
 
 
-def _identity(factory: FactorySpec, config: PluginConfig, content: str) -> dict[str, Any]:
+def _identity(
+    factory: FactorySpec, config: PluginConfig, content: str, home: Path
+) -> dict[str, Any]:
     """What can change how a plugin behaves: who offers it, its code, where that is a file, its
-    options, and the files, such as checkpoints, that those name.
+    options as written, and the files, such as checkpoints, that those name.
 
     Raises:
         SuiteError: one of them cannot be read.
     """
     try:
-        files = {text: path_hash(path) for text, path in named_files(config.options).items()}
+        named = named_files(config.options, home)
+        files = {text: path_hash(path) for text, path in named.items()}
     except OSError as error:
         raise SuiteError(f"{config.where}: {error.filename}: {error.strerror}") from error
     return {

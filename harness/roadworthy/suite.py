@@ -27,11 +27,14 @@
 
 Keys beside `name` in a source, simulator, planner or metric table are that plugin's
 options. A relative `path` is looked up in the data folder where one is named (`--data` or
-`ROADWORTHY_DATA`), else beside the suite file.
+`ROADWORTHY_DATA`), else beside the suite file. Any other option that names a file or folder (a
+text with a `/` or a `.` in it: `scenes`, `rig`, `checkpoint`) is looked up in the working
+directory, else beside the suite file.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Sequence
@@ -41,6 +44,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from roadworthy.errors import SuiteError, did_you_mean
+from roadworthy.plainfile import read_plain
 from roadworthy.plugins.localfile import kebab
 
 __all__ = [
@@ -58,10 +62,14 @@ __all__ = [
     "plugin_config",
     "plugin_configs",
     "read_suite_text",
+    "toml_table",
     "validate_label",
 ]
 
 _RESERVED = {"name", "label", "optional"}
+_MOST_BYTES = 1_000_000
+_DEEPEST = 32
+"""Tables and lists within each other; Python's own limits lie where a plugin meets them."""
 ISOLATION = ("none", "process")
 
 
@@ -201,7 +209,7 @@ def read_suite_text(path: Path) -> str:
         SuiteError: it is not there, cannot be read, is too large, or is not UTF-8.
     """
     try:
-        data = path.read_bytes()
+        data = read_plain(path, _MOST_BYTES + 1)
     except FileNotFoundError:
         near = [str(p) for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         raise SuiteError(
@@ -209,8 +217,8 @@ def read_suite_text(path: Path) -> str:
         ) from None
     except OSError as error:
         raise SuiteError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > 1_000_000:
-        raise SuiteError(f"{path}: {len(data)} bytes is not a suite file", hint="At most 1 MB.")
+    if len(data) > _MOST_BYTES:
+        raise SuiteError(f"{path}: is too large for a suite file", hint="At most 1 MB.")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -320,14 +328,48 @@ def parse_toml(text: str, schema: type[msgspec.Struct], path: str) -> dict[str, 
     """A TOML text as a table, all of whose keys are a schema's.
 
     Raises:
-        SuiteError: it is not TOML, or has a key that it must not have.
+        SuiteError: as for `toml_table`, or it has a key that it must not have.
+    """
+    raw = toml_table(text, path)
+    check_keys(raw, schema, path)
+    return raw
+
+
+def toml_table(text: str, path: str) -> dict[str, Any]:
+    """A TOML text as a table of values that a record can hold and a plugin can be given: finite
+    numbers, integers of 64 bits, texts without a NUL, nothing nested without end.
+
+    Raises:
+        SuiteError: it is not TOML, or has another value, which is named with its field.
     """
     try:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # not TOML, or a number without end
         raise SuiteError(f"{path}: not TOML: {error}") from error
-    check_keys(raw, schema, path)
+    except ValueError as error:  # of thousands of digits, which Python does not read
+        found = re.search(r"(?:[0-9]_?){4000}", text)
+        line = 1 + text.count("\n", 0, found.start()) if found else 0
+        raise SuiteError(f"{path}: line {line}: an integer of TOML has at most 64 bits") from error
+    for key, value in raw.items():
+        _check_value(value, path, key, 1)
     return raw
+
+
+def _check_value(value: object, path: str, field: str, depth: int) -> None:
+    if depth > _DEEPEST:
+        raise SuiteError(f"{path}: {field[:80]}: more than {_DEEPEST} tables and lists deep")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_value(item, path, f"{field}.{key}", depth + 1)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            _check_value(item, path, f"{field}[{i}]", depth + 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise SuiteError(f"{path}: {field} = {value!r}: is no finite number")
+    elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise SuiteError(f"{path}: {field}: an integer of TOML has at most 64 bits")
+    elif isinstance(value, str) and "\0" in value:
+        raise SuiteError(f"{path}: {field} = {value!r}: a text without NUL is wanted")
 
 
 def check_keys(table: object, schema: type[msgspec.Struct], where: str) -> None:

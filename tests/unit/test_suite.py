@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from roadworthy.errors import RoadworthyError, SuiteError
+from roadworthy.resolved import resolve_suite
+from roadworthy.runner import resume, run_suite
 from roadworthy.suite import load_suite, override, parse_suite
 
 GOOD = """
@@ -65,7 +69,16 @@ def test_a_good_suite_says_what_it_says() -> None:
         ("speed = 3.0", "speed = 3.0\n[run]\nworkers = -2", "run.workers = -2"),
         ("speed = 3.0", 'speed = 3.0\n[run]\nexecutor = "ray9"', "run.executor = 'ray9'"),
         ("speed = 3.0", "speed = ", "not TOML"),
-        ("seed = 3", "seed = " + "9" * 5000, "not TOML"),
+        ("speed = 3.0", f"speed = {'9' * 5000}", "line 20: an integer of TOML has at most 64 bits"),
+        ("speed = 3.0", "speed = 0x8000000000000000", "planners[1].speed: an integer of TOML"),
+        ("speed = 3.0", f"speed = {'{a = ' * 5000}1{'}' * 5000}", "not TOML"),
+        ("speed = 3.0", f"speed = {'{a = ' * 40}1{'}' * 40}", "more than 32 tables and lists"),
+        ("speed = 3.0", f"{'.'.join('a' * 3000)} = 1", "more than 32 tables and lists"),
+        ("speed = 3.0", "speed = [1.0, nan]", "planners[1].speed[1] = nan"),
+        ("replan_hz = 5", "replan_hz = inf", "simulator.replan_hz = inf"),
+        ("speed = 3.0", "[run]\nplan_time_limit_s = nan", "run.plan_time_limit_s = nan"),
+        ("speed = 3.0", '[[gate]]\nmetric = "pdms"\nat_least = nan', "gate[0].at_least = nan"),
+        ('name = "idm"', 'name = "i\\u0000dm"', "planners[0].name = 'i\\x00dm'"),
     ],
 )
 def test_a_mistake_is_named_with_file_field_and_value(old: str, new: str, wanted: str) -> None:
@@ -89,6 +102,92 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         load_suite(path)
 
 
+def test_a_file_without_end_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (Path("/dev/zero"), tmp_path / "pipe.toml"):
+        with pytest.raises(SuiteError, match="is not a plain file"):
+            load_suite(path)
+    with (tmp_path / "large.toml").open("wb") as file:
+        file.truncate(1 << 40)  # of nothing
+    with pytest.raises(SuiteError, match="At most 1 MB"):
+        load_suite(tmp_path / "large.toml")
+
+
+READER = """
+from pathlib import Path
+from roadworthy_planners.constant_velocity import ConstantVelocity
+
+class Reader(ConstantVelocity):
+    def __init__(self, weights: str, more: list[Path]):
+        self.read = [Path(weights).read_text(), *(p.read_text() for p in more)]
+"""
+BESIDE = """
+name = "beside"
+metrics = ["success"]
+sources = [{name = "procedural", count = 1}]
+simulator = {name = "closed-loop", replan_hz = 2, duration_s = 0.5}
+run = {executor = "inline"}
+[[planners]]
+name = "./mine.py:Reader"
+weights = "parts/weights.txt"
+more = ["./more.txt"]
+"""
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Path:
+    home = tmp_path / "home"
+    (home / "parts").mkdir(parents=True)
+    (home / "mine.py").write_text(READER)
+    (home / "parts" / "weights.txt").write_text("weights")
+    (home / "more.txt").write_text("more")
+    (home / "beside.toml").write_text(BESIDE)
+    (tmp_path / "elsewhere").mkdir()
+    return home
+
+
+def test_a_file_beside_the_suite_is_found_from_anywhere(
+    beside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says the same of itself: the text as written, the file's hash."""
+    found = []
+    for folder, path in ((beside, "beside.toml"), (beside.parent / "elsewhere",
+                                                   "../home/beside.toml")):  # fmt: skip
+        monkeypatch.chdir(folder)
+        resolved = resolve_suite(load_suite(Path(path)), None, None)
+        spec = pickle.loads(pickle.dumps(resolved.planners["reader"]))
+        monkeypatch.chdir("/")  # where a worker happens to be
+        assert folder == beside or spec.build().read == ["weights", "more"]
+        found.append((resolved.config_hash(), resolved.described))
+    assert found[0] == found[1]
+    planner = found[0][1]["reader"]
+    assert planner["options"] == {"weights": "parts/weights.txt", "more": ["./more.txt"]}
+    assert sorted(planner["files"]) == ["./more.txt", "parts/weights.txt"]
+    (beside / "more.txt").write_text("other")
+    assert resolve_suite(load_suite(beside / "beside.toml"), None, None).described != found[0][1]
+
+
+def test_what_is_here_comes_before_what_is_beside_the_suite(
+    beside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(beside.parent / "elsewhere")
+    Path("more.txt").write_text("here")
+    resolved = resolve_suite(load_suite(beside / "beside.toml"), None, None)
+    assert resolved.planners["reader"].build().read == ["weights", "here"]
+
+
+@pytest.mark.parametrize("isolation", ["none", "process"])
+def test_a_run_reads_the_file_beside_its_suite_and_can_be_resumed(
+    isolation: str, beside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(beside.parent / "elsewhere")
+    suite = override(load_suite(Path("../home/beside.toml")), isolation=isolation)
+    run = run_suite(suite, Path("run"))
+    assert [record.status for record in run.records] == ["ok"]
+    monkeypatch.chdir(beside.parent)
+    assert resume(Path("elsewhere/run")).records == run.records
+
+
 def test_the_command_line_wins(tmp_path: Path) -> None:
     suite = override(
         parse_suite(GOOD, "demo.toml"),
@@ -100,6 +199,8 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
     assert (suite.run.executor, suite.run.workers) == ("inline", 3)
     with pytest.raises(SuiteError, match="two planners"):
         override(suite, planners=("idm", "idm"))
+    with pytest.raises(SuiteError, match="1024"):
+        override(suite, workers=99999999)
 
 
 def answer(text: str) -> None:

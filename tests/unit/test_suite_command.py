@@ -61,3 +61,13 @@ def test_where_a_path_is_missing_it_is_named(tmp_path, capsys):
     wrong.write_text(text + '\n[[sources]]\nname = "store"\npath = "nowhere"\n')
     assert main(["suite", "validate", str(wrong)]) == ExitCode.USAGE
     assert str(tmp_path / "nowhere") in capsys.readouterr().err
+
+
+def test_an_optional_source_that_is_left_out_says_where_it_was_looked_for(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    text = (SUITES / "smoke.toml").read_text()
+    path = tmp_path / "some.toml"
+    path.write_text(text + '\n[[sources]]\nname = "store"\npath = "nowhere"\noptional = true\n')
+    assert main(["suite", "validate", str(path), "--data", str(tmp_path / "data")]) == ExitCode.OK
+    told = capsys.readouterr().err
+    assert f"not found at {tmp_path / 'data' / 'nowhere'} and {tmp_path / 'nowhere'}" in told

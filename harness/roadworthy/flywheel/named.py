@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ class Named:
         """
         options = dict(spec.options)
         apart = (options.get("path"), options.get(CACHE))
-        files = [path for text, path in named_files(options).items() if text not in apart]
+        named = {**named_files(options), **spec.beside}
+        files = [path for text, path in named.items() if text not in apart]
         if isinstance(options.get("path"), str):
             options["path"] = Path(options["path"]).name
         entry = spec.entry
@@ -105,13 +107,11 @@ class Named:
         if CACHE in trainer.options or CACHE not in describe_options(trainer.entry.load()):
             return trainer
         options = {**trainer.options, CACHE: str(folder.resolve())}
-        return FactorySpec(trainer.kind, trainer.spec, options, trainer.where)
+        return replace(trainer, options=options)
 
     def with_checkpoint(self, path: Path) -> FactorySpec:
         """The planner as a trainer made it."""
-        spec = self.planner
-        options = {**spec.options, CHECKPOINT: str(path)}
-        return FactorySpec(spec.kind, spec.spec, options, spec.where)
+        return replace(self.planner, options={**self.planner.options, CHECKPOINT: str(path)})
 
     def before_training(self) -> Any:
         """The planner that pre-training begins with; None where it takes a checkpoint, and there

@@ -7,6 +7,7 @@ is in its inputs, so that equal flywheels make equal bytes, killed and started a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +157,7 @@ class Wheel:
             value = options[option] * factor ** (number - 1)
             whole = isinstance(options[option], int)
             options[option] = max(1, round(value)) if whole else float(f"{value:.12g}")
-        spec = self._named.spec("trainers", arm.trainer)
-        return FactorySpec(spec.kind, spec.spec, options, spec.where)
+        return replace(self._named.spec("trainers", arm.trainer), options=options)
 
     def _judge(
         self, arm: Arm, before: Trained, after: Trained, label: str

@@ -14,7 +14,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from roadworthy.errors import PlannerOutputError, PlannerTimeout, RunError
 from roadworthy.isolation import sandbox, wire
 from roadworthy.plugins import FactorySpec
 from roadworthy.plugins.localfile import split_path_spec
+from roadworthy.plugins.options import with_paths
 from roadworthy.provenance import named_files
 
 __all__ = ["Confinement", "PlannerDied", "PlannerProcess"]
@@ -88,7 +89,7 @@ class PlannerProcess:
         self._turn = 0
         self._folder = tempfile.mkdtemp(prefix="roadworthy-planner-")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-        named = named_files(factory.options)
+        named = {**named_files(factory.options), **factory.beside}
         self._pipe, theirs = socket.socketpair()
         status, told = os.pipe()
         sandboxed = {
@@ -129,7 +130,7 @@ class PlannerProcess:
                 hint='Run it with isolation = "none" if you trust it.',
             )
         self.found: dict[str, Any] = json.loads(line)
-        options = _with_paths(factory.options, named)
+        options = with_paths(factory.options, named)
         first = {
             "kind": factory.kind,
             "spec": factory.spec,
@@ -240,16 +241,6 @@ class PlannerProcess:
                 "PYTHONUSERBASE": site.getuserbase(),
             }
         )
-
-
-def _with_paths(value: Any, named: Mapping[str, Path]) -> Any:
-    if isinstance(value, str):
-        return str(named.get(value, value))
-    if isinstance(value, Mapping):
-        return {key: _with_paths(item, named) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_with_paths(item, named) for item in value]
-    return value
 
 
 def _limits(confinement: Confinement, cpu_s: float) -> dict[str, int]:

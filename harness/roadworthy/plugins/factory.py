@@ -6,10 +6,12 @@ import copy
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from roadworthy.errors import PluginError, RoadworthyError
 from roadworthy.plugins.entry import Entry, traceback_text
+from roadworthy.plugins.options import with_paths
 
 __all__ = ["FactorySpec", "maker"]
 
@@ -23,12 +25,15 @@ class FactorySpec:
         spec: a name, `module:Attribute`, or `/path/to/file.py:Attribute`.
         options: keyword arguments for the factory, as written in the suite.
         where: where they were written, for messages.
+        beside: of texts in the options that name a file or folder beside the suite, and nothing
+            from the working directory, the absolute path, which the factory is given.
     """
 
     kind: str
     spec: str
     options: Mapping[str, Any] = field(default_factory=dict)
     where: str = ""
+    beside: Mapping[str, Path] = field(default_factory=dict)
 
     @functools.cached_property
     def entry(self) -> Entry:
@@ -43,7 +48,7 @@ class FactorySpec:
 
     @functools.cached_property
     def _make(self) -> Callable[[], Any]:
-        return maker(self.entry, self.options, self.where)
+        return maker(self.entry, with_paths(self.options, self.beside), self.where)
 
     def build(self) -> Any:
         """A fresh object.
@@ -56,7 +61,8 @@ class FactorySpec:
     __call__ = build
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FactorySpec, (self.kind, self.spec, dict(self.options), self.where)
+        parts = (self.kind, self.spec, dict(self.options), self.where, dict(self.beside))
+        return FactorySpec, parts
 
 
 def maker(entry: Entry, options: Mapping[str, Any], where: str) -> Callable[[], Any]:

@@ -12,7 +12,7 @@ import msgspec
 
 from roadworthy.errors import PluginError, did_you_mean
 
-__all__ = ["check_options", "describe_options"]
+__all__ = ["check_options", "describe_options", "with_paths"]
 
 
 def check_options(
@@ -53,6 +53,22 @@ def check_options(
         else value
         for name, value in options.items()
     }
+
+
+def with_paths(value: Any, named: Mapping[str, Path]) -> Any:
+    """A value of a plugin's options with each text that names a file as that file's path.
+
+    Args:
+        value: plain, as TOML has it.
+        named: text -> path.
+    """
+    if isinstance(value, str):
+        return str(named.get(value, value))
+    if isinstance(value, Mapping):
+        return {key: with_paths(item, named) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(with_paths(item, named) for item in value)
+    return value
 
 
 def describe_options(factory: Callable[..., Any]) -> dict[str, str]:

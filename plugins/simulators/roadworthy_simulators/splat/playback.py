@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from roadworthy.errors import RunError
-from roadworthy.plugins import FactorySpec, registry
 from roadworthy.recorded import data_of, scenes_of_run, suite_of
 from roadworthy.replay import Replay, load_replay
+from roadworthy.resolved import spec_of
 from roadworthy.rollout import Case
 from roadworthy.scenario import DT, Scenario
 from roadworthy.store import CaseRecord, Run
@@ -71,8 +72,7 @@ def had_cameras(run: Run) -> bool:
     """Whether a run's planners saw pictures of this simulator."""
     try:
         suite = suite_of(run)
-        entry = registry().resolve("simulators", suite.simulator.name, base=Path(suite.path).parent)
-        return entry.load() is Splat
+        return spec_of("simulators", suite.simulator, Path(suite.path).parent).entry.load() is Splat
     except Exception:  # of a plugin that is no longer there, or broken
         return False
 
@@ -96,11 +96,11 @@ def playbacks(
     wanted = list(wanted)
     suite = suite_of(run)
     home = Path(suite.path).parent
-    options = dict(suite.simulator.options) | {"threads": threads}
+    options = suite.simulator.options | {"threads": threads}
     if backend:
         options["backend"] = backend
-    entry = registry().resolve("simulators", suite.simulator.name, base=home)
-    simulator = FactorySpec("simulators", entry.spec, options, suite.simulator.where).build()
+    config = msgspec.structs.replace(suite.simulator, options=options)
+    simulator = spec_of("simulators", config, home).build()
     scenes = _scenes(run, suite, {r.scenario_hash for r in wanted})
     for record in wanted:
         scenario = scenes.get(record.scenario_hash)
