@@ -15,7 +15,8 @@ class ExitCode(IntEnum):
     GATE_FAILED = 1
     """Done, and the answer is no: a gate, a conformance check or a comparison failed."""
     INTERRUPTED = 2
-    """Stopped by the user, or by a full disk; `roadworthy resume` goes on from there."""
+    """Stopped by the user, or by a full disk (or a reader of the output that has gone); `roadworthy
+    resume` goes on from there."""
     INCOMPLETE = 3
     """Done, but something could not be judged: errored cases, or a plugin that fails its check."""
     USAGE = 4

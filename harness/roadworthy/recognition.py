@@ -258,9 +258,14 @@ class _Walk:
             yield LeftOut(str(path), f"cannot be read ({error.strerror})")
             return
         for child in children:
-            if child.name.startswith(".") or (child.is_symlink() and child.is_dir()):
+            try:
+                folder = child.is_dir()
+            except OSError as error:  # a link to itself
+                yield LeftOut(child.path, f"cannot be read ({error.strerror})")
                 continue
-            if child.is_dir():
+            if child.name.startswith(".") or (child.is_symlink() and folder):
+                continue
+            if folder:
                 yield from self.below(Path(child.path), depth + 1)
                 continue
             specs = self._specs(Path(child.path))

@@ -38,7 +38,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
             raise PluginError(f"--option {pair!r} is not KEY=VALUE", hint="Such as max_speed=12.0")
         try:
             options[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             options[key] = text
     return options
 

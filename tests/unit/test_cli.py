@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -81,6 +84,11 @@ def test_usage_errors_exit_with_4_and_say_what_to_do(
         (KeyboardInterrupt(), ExitCode.INTERRUPTED),
         (ZeroDivisionError("oh"), ExitCode.INTERNAL),
         (EOFError("a file is cut short"), ExitCode.INTERNAL),
+        (ValueError("embedded null byte"), ExitCode.INTERNAL),
+        (RuntimeError("wrong"), ExitCode.INTERNAL),
+        (OSError("of a library, not of a file"), ExitCode.INTERNAL),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), ExitCode.INTERNAL),
+        (OSError(errno.ENOSPC, "No space left on device"), ExitCode.INTERRUPTED),
     ],
 )
 def test_what_ends_a_command_decides_its_exit_code(
@@ -115,6 +123,173 @@ def test_an_exit_that_a_library_makes_of_ctrl_c_is_one(
     monkeypatch.setattr(type(cli.cli), "get_command", lambda self, ctx, name: train)
     assert cli.main(["train"]) == ExitCode.INTERRUPTED
     assert capsys.readouterr().err == "interrupted\n"
+
+
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["run", LONG],
+        ["run", "good.toml", "--out", LONG],
+        ["run", "good.toml", "--data", LONG],
+        ["run", "good.toml", "--planner", f"./{LONG}.py:Mine"],
+        ["suite", "validate", LONG],
+        ["scenarios", "list", LONG],
+        ["scenarios", "validate", LONG],
+        ["plugins", "check", f"{LONG}.py:Mine"],
+        *([command, LONG] for command in ("resume", "gate", "view", "verify", "report", "compare")),
+        ["run", "loop"],
+        ["run", "good.toml", "--out", "loop"],
+        ["run", "good.toml", "--data", "loop"],
+        ["run", "good.toml", "--planner", "./loop.py:Mine"],
+        ["suite", "validate", "loop"],
+        ["plugins", "check", "./loop.py:Mine"],
+        *([command, "loop"] for command in ("resume", "gate", "view", "verify", "report")),
+    ],
+    ids=lambda args: " ".join(args)[:40],
+)
+def test_a_path_that_the_system_will_not_open_is_one_line(
+    args: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.toml").write_text(
+        'name = "good"\nmetrics = ["success"]\nplanners = ["idm"]\n'
+        'sources = [{name = "procedural", count = 1}]\nsimulator = {name = "open-loop"}\n'
+    )
+    for link in ("loop", "loop.py"):
+        (tmp_path / link).symlink_to(link)
+    assert cli.main(args) == ExitCode.USAGE
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    (told,) = (line for line in captured.err.splitlines() if line.lower().startswith("error: "))
+    assert "xxx" in told or "loop" in told
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs util-linux's setpriv")
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["run", "shut/a.toml"],
+        *([command, "shut/run"] for command in ("gate", "view", "verify", "report", "compare")),
+        ["scenarios", "list", "shut/run"],
+        ["mine", "shut/run", "--out", "mined"],
+    ],
+    ids=" ".join,
+)
+def test_a_shut_folder_is_named(args: list[str], tmp_path: Path) -> None:
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "shut").chmod(0)
+    root = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+    done = subprocess.run(
+        [*(root if os.geteuid() == 0 else []), sys.executable, "-m", "roadworthy", *args],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    (tmp_path / "shut").chmod(0o700)
+    assert done.returncode == ExitCode.USAGE
+    assert "Traceback" not in done.stderr
+    assert "error: shut/" in done.stderr
+    assert "Permission denied" in done.stderr
+
+
+@pytest.mark.parametrize("args", [[b"run", b"bad\xff.toml"], [b"resume", b"lo\xff"],
+                                  [b"suite", b"validate", b"bad\xff.toml"]])  # fmt: skip
+def test_a_name_that_is_not_text_is_refused(args: list[bytes], tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"bad\xff.toml")).write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "roadworthy", *args], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr.startswith("error: '")
+    assert "is not UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirected", "code", "told"),
+    [
+        (">&-", ExitCode.USAGE, "error: standard output is closed\n"),  # nothing is begun
+        (">/dev/full", ExitCode.INTERRUPTED, "error: the output: No space left on device\n"),
+        (">/dev/null 2>&-", ExitCode.OK, ""),  # nobody asked to be told
+        (">&- 2>&-", ExitCode.USAGE, ""),
+        (">/dev/full 2>&1", ExitCode.INTERRUPTED, ""),
+        (">/dev/null 0<&-", ExitCode.OK, ""),
+    ],
+)
+@pytest.mark.parametrize("args", ["scenarios list procedural -o count=1", "--help"])
+def test_output_that_cannot_be_written(
+    args: str, redirected: str, code: ExitCode, told: str
+) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m roadworthy {args} {redirected}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code
+    assert told in done.stderr
+    assert told or "2>" not in redirected or not done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def all_commands(
+    group: click.Group | None = None, before: str = ""
+) -> Iterator[tuple[str, click.Command]]:
+    group = group or cli.cli
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from all_commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told", "commands"),
+    [
+        ("--data", "no-such-folder", "'no-such-folder' does not exist",
+         {"run", "resume", "verify", "flywheel", "generate", "mine", "train", "report",
+          "suite validate", "scenarios list", "scenarios show", "scenarios convert",
+          "scenarios validate"}),
+        ("--out", "", "is empty",
+         {"run", "flywheel", "generate", "mine", "train", "report", "compare", "show", "render",
+          "reconstruct", "scenarios show", "scenarios convert"}),
+        ("--workers", "99999999", "1024", {"run", "flywheel", "generate", "scenarios convert"}),
+    ],
+)  # fmt: skip
+def test_every_command_refuses_an_option_that_leads_nowhere(
+    option: str, value: str, told: str, commands: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = set()
+    for name, command in all_commands():
+        context = click.Context(command)
+        for parameter in command.params:
+            if option not in parameter.opts:
+                continue
+            found.add(name)
+            with pytest.raises(click.BadParameter, match=told):
+                parameter.handle_parse_result(context, {str(parameter.name): value}, [])
+            if option == "--data":
+                monkeypatch.setenv("ROADWORTHY_DATA", value)
+                with pytest.raises(click.BadParameter, match=told):
+                    parameter.handle_parse_result(context, {}, [])
+    assert found == commands
+
+
+def test_a_data_folder_from_the_environment_is_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ROADWORTHY_DATA", "no-such-folder")
+    suite = str(Path(__file__).parents[2] / "suites" / "smoke.toml")
+    assert cli.main(["suite", "validate", suite]) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert "ROADWORTHY_DATA" in told
+    assert "no-such-folder" in told
 
 
 def test_ctrl_c_on_the_real_command(tmp_path: Path) -> None:

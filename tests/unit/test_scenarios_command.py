@@ -108,6 +108,16 @@ def test_searches_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert not (Path.cwd() / "owned").exists()
 
 
+def test_a_link_to_itself_is_left_out_and_the_rest_is_read(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store.parent / "loop").symlink_to("loop")
+    assert run("list", store.parent) == ExitCode.OK
+    said = capsys.readouterr()
+    assert "3 scenarios" in said.err
+    assert "loop: cannot be read (Too many levels of symbolic links)" in said.err
+
+
 def test_a_damaged_store_is_refused_not_passed_over(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from roadworthy.commands._options import OutPath
 from roadworthy.commands._output import print_json, print_table
 from roadworthy.exit_codes import ExitCode
 
@@ -28,7 +29,7 @@ __all__ = ["command"]
 @click.option("--interval", type=click.Choice(["studentised", "bca"]), default="studentised",
               show_default=True, help="Which bootstrap.")  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="All columns, not the headline ones alone.")
-@click.option("--out", type=click.Path(path_type=Path),
+@click.option("--out", type=OutPath(path_type=Path),
               help="Folder for comparison.json and the HTML report.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def command(

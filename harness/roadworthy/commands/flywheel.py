@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from roadworthy.commands._options import MOST_WORKERS, OutPath, data_option
 from roadworthy.commands._output import print_json, print_table
 from roadworthy.exit_codes import ExitCode
 
@@ -22,12 +23,11 @@ __all__ = ["command"]
 
 @click.command("flywheel")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run [reports/NAME].")
-@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
-              help="Folder with real logs [$ROADWORTHY_DATA].")  # fmt: skip
+@click.option("--out", type=OutPath(path_type=Path), help="Folder of the run [reports/NAME].")
+@data_option()
 @click.option("--seed", "seeds", type=click.IntRange(0), multiple=True,
               help="Instead of the file's seeds; repeatable.")  # fmt: skip
-@click.option("--workers", type=click.IntRange(0), default=0,
+@click.option("--workers", type=click.IntRange(0, MOST_WORKERS), default=0,
               help="Worker processes; 0: one per core [0].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(

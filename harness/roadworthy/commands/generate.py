@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from roadworthy.commands._options import MOST_WORKERS, OutPath, data_option
 from roadworthy.exit_codes import ExitCode
 
 __all__ = ["command"]
@@ -18,19 +19,18 @@ __all__ = ["command"]
 @click.option("-n", "count", type=click.IntRange(1), default=4, show_default=True,
               help="Variants of each scene to ask for.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Store to make.")
+@click.option("--out", type=OutPath(path_type=Path), help="Store to make.")
 @click.option("--option", "-o", "options", multiple=True, metavar="KEY=VALUE",
               help="An option of the generator; repeatable.")  # fmt: skip
 @click.option("--reaction", type=click.FloatRange(0.0, 60.0), default=1.0, show_default=True,
               help="Reaction time of the certificates [s].")  # fmt: skip
-@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
-              help="Folder with real logs [$ROADWORTHY_DATA].")  # fmt: skip
+@data_option()
 @click.option("--against", multiple=True, metavar="SUBJECT",
               help="A source, suite or store to be evaluated on: refuse to vary anything that "
               "shares its logs, map areas or lineage. Repeatable.")  # fmt: skip
 @click.option("--reference", default="pdm-closed", show_default=True,
               help="A planner to try on each variant, for the record; empty for none.")  # fmt: skip
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
+@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), default=1, show_default=True,
               help="At most so many processes, one for 8 scenes.")  # fmt: skip
 @click.option("--explain", is_flag=True,
               help="Make nothing: say of each variant in the stores SUBJECT where it comes from "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from roadworthy.commands._options import OutPath, data_option
 from roadworthy.exit_codes import ExitCode
 
 __all__ = ["command"]
@@ -13,11 +14,10 @@ __all__ = ["command"]
 
 @click.command("mine")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Store to make.")
+@click.option("--out", type=OutPath(path_type=Path), required=True, help="Store to make.")
 @click.option("--planner", "planners", multiple=True,
               help="Whose failures; repeatable [all that were not shown the log].")  # fmt: skip
-@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
-              help="Folder with real logs [that of the run; $ROADWORTHY_DATA].")  # fmt: skip
+@data_option("that of the run")
 @click.option("--limit", type=click.IntRange(1), help="Keep at most so many clusters [all].")
 @click.option("--hold-out", type=click.FloatRange(0.0, 0.99), default=0.0, show_default=True,
               help="Share of the groups of related scenes to keep for evaluation.")  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from roadworthy.commands._options import OutPath
 from roadworthy.commands._output import print_json, print_table
 from roadworthy.exit_codes import ExitCode
 from roadworthy.plugins import KINDS, registry
@@ -145,7 +146,7 @@ def _print_verdict(report: Report) -> None:
 @command.command("new")
 @click.argument("kind")
 @click.argument("name")
-@click.option("--dir", "directory", type=click.Path(path_type=Path), help="Folder [./NAME].")
+@click.option("--dir", "directory", type=OutPath(path_type=Path), help="Folder [./NAME].")
 def new(kind: str, name: str, directory: Path | None) -> None:
     """Writes an installable plugin that works, for you to change.
 

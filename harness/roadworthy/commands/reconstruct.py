@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from roadworthy.commands._options import OutPath
+
 __all__ = ["command"]
 
 
@@ -15,7 +17,7 @@ __all__ = ["command"]
 @click.option(
     "--out",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OutPath(file_okay=False, path_type=Path),
     help="Folder for the scene.",
 )
 @click.option("--width", type=int, help="Shrink the images to this many pixels across.")

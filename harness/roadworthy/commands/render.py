@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from roadworthy.commands._options import OutPath
+
 __all__ = ["command"]
 
 
@@ -20,7 +22,7 @@ __all__ = ["command"]
 @click.option(
     "--out",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OutPath(file_okay=False, path_type=Path),
     help="Folder for the pictures.",
 )
 @click.option(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from roadworthy.commands._options import OutPath, data_option
 from roadworthy.exit_codes import ExitCode
 
 __all__ = ["command"]
@@ -14,7 +15,7 @@ __all__ = ["command"]
 @click.command("report")
 @click.argument("subjects", nargs=-1, required=True, metavar="RUN...",
                 type=click.Path(path_type=Path))  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--out", type=OutPath(path_type=Path, file_okay=False),
               help="Folder [the first RUN; for several runs, reports/leaderboard].")  # fmt: skip
 @click.option("--title", default="", help="Of the page [the names of suites or stores].")
 @click.option("--latex", is_flag=True, help="Also write the headline table as table.tex.")
@@ -26,8 +27,7 @@ __all__ = ["command"]
               "beside them and, of a mined store, to say what for. Repeatable.")  # fmt: skip
 @click.option("--figures", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="Of variants: folder with figures of their generator.")  # fmt: skip
-@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
-              help="Folder with real logs [$ROADWORTHY_DATA].")  # fmt: skip
+@data_option()
 def command(
     subjects: tuple[Path, ...],
     out: Path | None,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from roadworthy.commands._options import data_option
 from roadworthy.exit_codes import ExitCode
 
 __all__ = ["command"]
@@ -13,8 +14,7 @@ __all__ = ["command"]
 
 @click.command("resume")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
-              help="Folder with real logs [as it was].")  # fmt: skip
+@data_option("as it was")
 @click.option("--retry-errors", is_flag=True, help="Run cases again that are not ok.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(run: Path, data: Path | None, retry_errors: bool, as_json: bool) -> ExitCode:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from roadworthy.commands._options import MOST_WORKERS, OutPath, data_option
 from roadworthy.exit_codes import ExitCode
 
 __all__ = ["command"]
@@ -13,16 +14,17 @@ __all__ = ["command"]
 
 @click.command("run")
 @click.argument("suite", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory [reports/SUITE].")
+@click.option("--out", type=OutPath(path_type=Path), help="Run directory [reports/SUITE].")
 @click.option("--planner", "planners", multiple=True, help="Instead of the suite's; repeatable. "
               "A name, module:Class, or ./file.py:Class.")  # fmt: skip
-@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
-              help="Folder with real logs [$ROADWORTHY_DATA].")  # fmt: skip
+@data_option()
 @click.option("--executor", type=click.Choice(["inline", "process", "ray"]),
               help="Instead of the suite's.")  # fmt: skip
 @click.option("--ray-address", envvar="RAY_ADDRESS", help="Of a Ray cluster, HOST:PORT "
               "[one started here].")  # fmt: skip
-@click.option("--workers", type=click.IntRange(0), help="Worker processes; 0: one per core.")
+@click.option(
+    "--workers", type=click.IntRange(0, MOST_WORKERS), help="Worker processes; 0: one per core."
+)
 @click.option("--isolation", type=click.Choice(["none", "process"]),
               help="Of all planners; `process` confines each of them.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")

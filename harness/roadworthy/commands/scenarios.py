@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from roadworthy.commands._options import MOST_WORKERS, OutPath, data_option
 from roadworthy.commands._output import print_json, print_table, track
 from roadworthy.exit_codes import ExitCode
 
@@ -41,8 +42,7 @@ def _common(function: _F) -> _F:
     for decorate in (
         click.option("--option", "-o", "options", multiple=True, metavar="KEY=VALUE",
                      help="An option of the source, as in a suite; repeatable."),
-        click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
-                     help="Folder with real logs [$ROADWORTHY_DATA]."),
+        data_option(),
     ):  # fmt: skip
         function = decorate(function)
     return function
@@ -89,7 +89,7 @@ def list_scenarios(
 @click.argument("name", required=False)
 @_common
 @click.option("--step", type=click.IntRange(0), help="Draw this step in a .png [the present].")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False),
+@click.option("--out", type=OutPath(path_type=Path, dir_okay=False),
               help=".html, which plays it, or .png [NAME.html].")  # fmt: skip
 def show(
     subject: str,
@@ -128,10 +128,10 @@ def show(
 @command.command("convert")
 @click.argument("subjects", nargs=-1, required=True, metavar="SUBJECT...")
 @_common
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
+@click.option("--out", type=OutPath(path_type=Path), required=True, help="Folder to make.")
 @click.option("--split", help="The split of all scenes [the scene's tag, if it is train, "
               "validation, mining or test, or split: and one of these].")  # fmt: skip
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
+@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), default=1, show_default=True,
               help="Processes that make scenes, of sources that make them by number.")  # fmt: skip
 def convert(
     subjects: tuple[str, ...],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from roadworthy.commands._options import OutPath
 from roadworthy.errors import RunError
 from roadworthy.exit_codes import ExitCode
 
@@ -19,7 +20,7 @@ __all__ = ["command"]
 @click.option("--planner", "planners", multiple=True, help="Only this one; repeatable.")
 @click.option("--step", type=click.IntRange(0), help="Begin with this step; of a .png, draw it "
               "[the first failure, or the end].")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False),
+@click.option("--out", type=OutPath(path_type=Path, dir_okay=False),
               help="Write a .gif, .mp4, .png or .mcap instead.")  # fmt: skip
 def command(
     run: Path, case_name: str, planners: tuple[str, ...], step: int | None, out: Path | None

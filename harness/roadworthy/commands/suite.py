@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 import click
 
+from roadworthy.commands._options import data_option
 from roadworthy.exit_codes import ExitCode
 
 __all__ = ["command"]
@@ -21,8 +21,7 @@ def command() -> None:
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
 )
-@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
-              help="Folder with real logs [$ROADWORTHY_DATA].")  # fmt: skip
+@data_option()
 def validate(files: tuple[Path, ...], data: Path | None) -> ExitCode:
     """Check suites and flywheels without driving: every name, option and path in them.
 
@@ -41,17 +40,9 @@ def _check(path: Path, data: Path | None) -> tuple[str, tuple[str, ...]]:
     """What kind of file it is, and what it would do without here."""
     from roadworthy.flywheel import check_flywheel, parse_flywheel
     from roadworthy.runner import check_suite
-    from roadworthy.suite import parse_suite, read_suite_text
+    from roadworthy.suite import parse_suite, read_suite_text, toml_table
 
     text = read_suite_text(path)
-    if _is_flywheel(text):
+    if not {"arms", "pretrain"}.isdisjoint(toml_table(text, str(path))):
         return "flywheel", check_flywheel(parse_flywheel(text, str(path)), data)
     return "suite", check_suite(parse_suite(text, str(path)), data)
-
-
-def _is_flywheel(text: str) -> bool:
-    """A flywheel has arms or a stage before them; what is no TOML is left to the parser."""
-    try:
-        return not {"arms", "pretrain"}.isdisjoint(tomllib.loads(text))
-    except tomllib.TOMLDecodeError:
-        return False

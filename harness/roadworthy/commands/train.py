@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from roadworthy.commands._options import OutPath, data_option
 from roadworthy.exit_codes import ExitCode
 
 __all__ = ["command"]
@@ -21,15 +22,14 @@ __all__ = ["command"]
 @click.option("--scenes", "subjects", multiple=True, required=True, metavar="[NAME=]SUBJECT[,..]",
               help="Stores, suites, sources, files or folders to learn from; repeatable. "
               "NAME tells sets apart for the option `shares`.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Checkpoint to make.")
+@click.option("--out", type=OutPath(path_type=Path), required=True, help="Checkpoint to make.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE",
               help="An option of the trainer; repeatable.")  # fmt: skip
 @click.option("--against", multiple=True, metavar="SUBJECT",
               help="A source, suite or store to be evaluated on: refuse to learn from anything "
               "that shares its logs, map areas or lineage. Repeatable.")  # fmt: skip
-@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
-              help="Folder with real logs [$ROADWORTHY_DATA].")  # fmt: skip
+@data_option()
 def command(
     trainer: str,
     planner: str | None,

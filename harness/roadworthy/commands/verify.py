@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from roadworthy.commands._options import data_option
 from roadworthy.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ __all__ = ["command"]
 @click.option("--sample", type=click.IntRange(0), default=8, show_default=True,
               help="Of a run: how many cases to drive again; 0 drives all of them.")  # fmt: skip
 @click.option("--no-drive", is_flag=True, help="Of a run: check its files alone.")
-@click.option("--data", type=click.Path(path_type=Path), envvar="ROADWORTHY_DATA",
-              help="Folder with real logs [as it was].")  # fmt: skip
+@data_option("as it was")
 @click.option("--suite", "suite_file", type=click.Path(path_type=Path),
               help="Where its suite file is now; relative paths start there.")  # fmt: skip
 @click.option("--planner", "planners", multiple=True, metavar="LABEL=SPEC",
