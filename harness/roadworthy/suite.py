@@ -344,7 +344,7 @@ def toml_table(text: str, path: str) -> dict[str, Any]:
     """
     try:
         raw = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # not TOML, or a number without end
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SuiteError(f"{path}: not TOML: {error}") from error
     except ValueError as error:  # of thousands of digits, which Python does not read
         found = re.search(r"(?:[0-9]_?){4000}", text)

@@ -55,6 +55,15 @@ def test_a_planner_beside_the_suite_can_be_isolated(tmp_path, capsys):
     assert capsys.readouterr().out == f"{suite}\tsuite\tok\n"
 
 
+@pytest.mark.parametrize("value", ["9" * 5000, "{a = " * 5000 + "1" + "}" * 5000])
+def test_what_python_cannot_read_is_refused_of_suites_and_flywheels(value, tmp_path, capsys):
+    for name in ("smoke", "flywheel"):
+        wrong = tmp_path / f"{name}.toml"
+        wrong.write_text(f"seed = {value}\n" + (SUITES / f"{name}.toml").read_text())
+        assert main(["suite", "validate", str(wrong)]) == ExitCode.USAGE
+        assert capsys.readouterr().err.startswith(f"error: {wrong}: ")
+
+
 def test_where_a_path_is_missing_it_is_named(tmp_path, capsys):
     wrong = tmp_path / "wrong.toml"
     text = (SUITES / "smoke.toml").read_text()
