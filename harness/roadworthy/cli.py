@@ -27,6 +27,7 @@ from roadworthy import __version__, commands
 from roadworthy.errors import RoadworthyError, RunStopped, did_you_mean
 from roadworthy.execution.garbage import collect_rarely
 from roadworthy.exit_codes import ExitCode
+from roadworthy.interrupts import noting_interrupts
 
 __all__ = ["cli", "main"]
 
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     collect_rarely()
     try:
         _check_surroundings(args)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), noting_interrupts():
             warnings.showwarning = _show_warning
             code = cli.main(args, prog_name="roadworthy", standalone_mode=False)
         sys.stdout.flush()
@@ -87,11 +88,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             if isinstance(error.__context__, KeyboardInterrupt):  # as Lightning ends on Ctrl-C
                 return _interrupted(ends=argv is None)
             if not isinstance(error.__context__, BrokenPipeError):
-                raise
+                _tell(traceback.print_exc)  # a plugin that ends the program has not done its work
+                return ExitCode.INTERNAL
         # The reader of our output has gone (click exits with 1 then); so do we, without a word.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.INTERRUPTED
-    except Exception as error:
+    except BaseException as error:
         mendable = error if isinstance(error, RoadworthyError) else _of_a_file(error)
         if mendable is None:
             _tell(traceback.print_exc)
@@ -145,7 +147,7 @@ def _check_text(text: str) -> None:
         )
 
 
-def _of_a_file(error: Exception) -> RoadworthyError | None:
+def _of_a_file(error: BaseException) -> RoadworthyError | None:
     """What the system said of a file, in a sentence; None for any other error, which is ours."""
     if isinstance(error, UnicodeEncodeError):
         try:

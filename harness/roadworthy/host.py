@@ -7,7 +7,6 @@ returns, and turns whatever goes wrong into a `CaseError` of that case alone.
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +17,18 @@ from numpy.typing import NDArray
 
 from roadworthy.deadline import deadline
 from roadworthy.errors import PlannerOutputError, PlannerTimeout, RoadworthyError
+from roadworthy.foreign import message_of, off_stdout, pass_interrupt, plain, traceback_of
 from roadworthy.observation import Brief, ObservationBatch
 from roadworthy.rollout import Case, CaseError, Status
-from roadworthy.trajectory import MAX_POSES, TrajectoryBatch, check_trajectory, reach
+from roadworthy.trajectory import (
+    MAX_POSES,
+    MAX_YAW,
+    Trajectory,
+    TrajectoryBatch,
+    check_trajectory,
+    reach,
+    real_array,
+)
 
 __all__ = ["Answer", "BatchFault", "PlannerHost", "brief_of"]
 
@@ -151,11 +159,12 @@ class PlannerHost:
         limit = self._limit * max(1, len(rows))
         self._watch(time.monotonic() + 1.5 * limit + 2.0)
         try:
-            with deadline(limit, _SLOW):
+            with deadline(limit, _SLOW), off_stdout():
                 yield
-        except (Exception, SystemExit) as error:  # a planner may raise anything
+        except BaseException as error:  # a planner may raise anything
+            pass_interrupt(error)
             if len(rows) > 1:
-                raise BatchFault(f"{type(error).__name__}: {error}") from error
+                raise BatchFault(f"{type(error).__name__}: {message_of(error)}") from error
             self.errors[rows[0]] = _case_error(error, self._step)
         finally:
             self._watch(0.0)
@@ -181,18 +190,19 @@ def _check_batch(plans: object, rows: int) -> Answer:
             f"plan_batch() returned {type(plans).__name__}",
             hint="Return a roadworthy.TrajectoryBatch(poses, dt).",
         )
-    shape = np.shape(plans.poses)
+    given = real_array(plans.poses, "TrajectoryBatch.poses")
+    shape = given.shape
     if len(shape) != 3 or shape[0] != rows or shape[2] != 3 or not 1 <= shape[1] <= MAX_POSES:
         raise PlannerOutputError(
             f"TrajectoryBatch.poses has shape {shape}",
             hint=f"Give [{rows}, N, 3]: one plan per observed row, 1 <= N <= {MAX_POSES}.",
         )
-    poses, dt = check_trajectory(plans[0])
-    poses = np.array(plans.poses, np.float64)
-    limit = reach(dt, shape[1])
-    if not (np.abs(poses[..., :2]) <= limit).all() or not np.isfinite(poses[..., 2]).all():
+    poses = given.astype(np.float64)
+    _, dt = check_trajectory(Trajectory(poses[0], plans.dt))
+    limit = np.array([reach(dt, shape[1])] * 2 + [MAX_YAW])
+    if not (np.abs(poses) <= limit).all():
         for row in range(rows):
-            check_trajectory(plans[row])
+            check_trajectory(Trajectory(poses[row], dt))
     return Answer(poses, np.full(rows, shape[1], np.int64), np.full(rows, dt))
 
 
@@ -208,10 +218,9 @@ def _stack(plans: Sequence[tuple[NDArray[np.float64], float] | None]) -> Answer:
 
 def _case_error(error: BaseException, step: int) -> CaseError:
     status = Status.TIMEOUT if isinstance(error, PlannerTimeout) else Status.PLANNER_ERROR
-    message = str(error) or type(error).__name__
+    message = message_of(error)
     if isinstance(error, MemoryError):
         message = (
             f"out of memory: {message}. Raise run.memory_limit_gb, or make the planner leaner."
         )
-    text = "".join(traceback.format_exception(error, limit=-8))
-    return CaseError(status, type(error).__name__, message, step, text)
+    return CaseError(status, plain(type(error).__name__), message, step, traceback_of(error))

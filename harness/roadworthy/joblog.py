@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from roadworthy.foreign import message_of
 from roadworthy.rollout import Status
 from roadworthy.store import CaseRecord
 
@@ -56,7 +57,9 @@ class JobLog:
         except BaseException as error:
             interrupted = isinstance(error, (KeyboardInterrupt, GeneratorExit))
             level: Level = "warning" if interrupted else "error"
-            self.write("stopped", level=level, error=type(error).__name__, message=str(error))
+            self.write(
+                "stopped", level=level, error=type(error).__name__, message=message_of(error)
+            )
             raise
 
     def _append(self, lines: list[bytes]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import traceback
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
@@ -13,6 +12,7 @@ from roadworthy.admission import admit
 from roadworthy.admission.receipts import Receipts
 from roadworthy.errors import PluginError, RoadworthyError, ScenarioError
 from roadworthy.execution.bench import Task
+from roadworthy.foreign import drawn, off_stdout, pass_interrupt, plain, traceback_of
 from roadworthy.plugins import FactorySpec
 from roadworthy.resolved import ResolvedSuite
 from roadworthy.rollout import Case, Status
@@ -128,7 +128,7 @@ class Reading:
                     repetition=0,
                     seed=0,
                     status=Status.INVALID_SCENARIO,
-                    error=ErrorRecord(type=scene.error, message=scene.reason),
+                    error=ErrorRecord.of(scene.error, scene.reason),
                 )
             )
 
@@ -136,33 +136,46 @@ class Reading:
 def _length(spec: FactorySpec) -> int | None:
     """How many scenes a source says that it has, None if it does not."""
     try:
-        return len(spec.build())
-    except Exception:  # what is wrong with it comes to light when it is read
+        with off_stdout():
+            return len(spec.build())
+    except BaseException as error:  # what is wrong with it comes to light when it is read
+        pass_interrupt(error)
         return None
 
 
 def _read(spec: FactorySpec, receipts: Receipts) -> Iterator[Scenario | Rejected]:
     """A source's scenes, admitted."""
-    try:
-        for scene in spec.build().scenarios():
-            if isinstance(scene, Rejected) or receipts.covers(scene):
-                yield scene
-                continue
-            try:
+
+    def fault(error: BaseException) -> PluginError:
+        return PluginError(
+            f"{spec.where}: source {spec.entry.name!r} stopped with {traceback_of(error)}",
+            hint="Finished cases are kept.",
+        )
+
+    for scene in drawn(lambda: spec.build().scenarios(), fault):
+        if not isinstance(scene, (Scenario, Rejected)):
+            raise PluginError(
+                f"{spec.where}: source {spec.entry.name!r} gave {plain(repr(scene))}",
+                hint="scenarios() has to give roadworthy.Scenario or roadworthy.Rejected.",
+            )
+        try:
+            if isinstance(scene, Scenario) and not receipts.covers(scene):
                 admitted = admit(scene)
-            except ScenarioError as error:
-                yield Rejected(scene.id, scene.source, type(error).__name__, str(error))
-            else:
                 if admitted is scene and stored_at(scene) is not None:
                     receipts.add([scene.hash])
-                yield admitted
-    except RoadworthyError:
-        raise
-    except Exception as error:  # a source is a plugin and may raise anything
-        raise PluginError(
-            f"{spec.where}: source {spec.entry.name!r} stopped with {traceback.format_exc()}",
-            hint="Finished cases are kept.",
-        ) from error
+                scene = admitted
+        except ScenarioError as error:
+            scene = Rejected(scene.id, scene.source, type(error).__name__, str(error))
+        except RoadworthyError:
+            raise
+        except Exception as error:  # a scene may be of anything
+            raise fault(error) from error
+        yield _plain(scene) if isinstance(scene, Rejected) else scene
+
+
+def _plain(scene: Rejected) -> Rejected:
+    """With names that a record can hold, whatever the source gave."""
+    return replace(scene, id=plain(scene.id), source=plain(scene.source), error=plain(scene.error))
 
 
 def _batched(cases: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -29,6 +29,7 @@ from roadworthy.errors import (
     did_you_mean,
 )
 from roadworthy.execution.pool import in_order
+from roadworthy.foreign import message_of, plain
 from roadworthy.plugins import Entry, FactorySpec, Registry, registry
 from roadworthy.resolved import find_source
 from roadworthy.scenario import Rejected, Scenario
@@ -102,7 +103,7 @@ def read_scenes(spec: FactorySpec) -> Iterator[Scenario | Rejected]:
             yield _admitted(scene) if isinstance(scene, Scenario) else scene
     except PluginError:
         raise
-    except Exception as error:  # a source is a plugin and may raise anything
+    except (Exception, SystemExit) as error:  # a source is a plugin and may raise anything
         name = Path(str(spec.options.get("path", spec.entry.name))).name
         yield _rejected(name, spec.entry.name, error)
 
@@ -176,7 +177,7 @@ def _read_part(source: Any, first: int, name: str) -> list[Scenario | Rejected]:
     for index in range(first, min(first + _PART, len(source))):
         try:
             scene = source.scenario(index)
-        except Exception as error:  # a source is a plugin and may raise anything
+        except (Exception, SystemExit) as error:  # a source is a plugin and may raise anything
             found.append(_rejected(f"{name}-{index}", name, error))
         else:
             found.append(_admitted(scene) if isinstance(scene, Scenario) else scene)
@@ -190,10 +191,11 @@ def _admitted(scene: Scenario) -> Scenario | Rejected:
         return _rejected(scene.id, scene.source, error)
 
 
-def _rejected(name: str, source: str, error: Exception) -> Rejected:
-    known = isinstance(error, RoadworthyError)
-    reason = str(error) if known else f"the source stopped with {type(error).__name__}: {error}"
-    return Rejected(name, source, type(error).__name__, reason)
+def _rejected(name: str, source: str, error: BaseException) -> Rejected:
+    reason = message_of(error)
+    if not isinstance(error, RoadworthyError):
+        reason = f"the source stopped with {type(error).__name__}: {reason}"
+    return Rejected(plain(name), plain(source), type(error).__name__, reason)
 
 
 def _located(name: str, data: Path | None) -> Path | None:
@@ -281,9 +283,10 @@ class _Walk:
         for entry, recognises in self._asked:
             try:
                 yes = recognises(path)
-            except Exception as error:  # a plugin may raise anything
+            except (Exception, SystemExit) as error:  # a plugin may raise anything
                 raise PluginError(
-                    f"source {entry.name!r} failed to say whether it reads {path}: {error}"
+                    f"source {entry.name!r} failed to say whether it reads {path}: "
+                    f"{message_of(error)}"
                 ) from error
             if yes:
                 options = {"path": str(path), **self._options}

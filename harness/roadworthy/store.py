@@ -28,6 +28,7 @@ from typing import Any
 import msgspec
 
 from roadworthy.errors import RunError, RunStopped
+from roadworthy.foreign import plain
 from roadworthy.plainfile import read_plain
 from roadworthy.rollout import Status
 from roadworthy.score import Column
@@ -54,6 +55,16 @@ class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     step: int = -1
     traceback: str = ""
+
+    @classmethod
+    def of(cls, type: str, message: str, step: int = -1, traceback: str = "") -> ErrorRecord:
+        """With texts that can be written and are not endless, whatever a plugin said."""
+        return cls(
+            type=plain(type),
+            message=plain(message, 4_000),
+            step=step,
+            traceback=plain(traceback, 20_000),
+        )
 
 
 class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):

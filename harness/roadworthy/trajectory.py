@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roadworthy.errors import PlannerOutputError
 
-__all__ = ["MAX_POSES", "Trajectory", "TrajectoryBatch", "check_trajectory", "reach"]
+__all__ = [
+    "MAX_POSES",
+    "MAX_YAW",
+    "Trajectory",
+    "TrajectoryBatch",
+    "check_trajectory",
+    "reach",
+    "real_array",
+]
 
 MAX_POSES = 200
+MAX_YAW = 1e4
+"""Of a plan [rad], unwrapped or not: beyond this an angle has lost digits that matter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,23 +64,14 @@ def check_trajectory(plan: object) -> tuple[NDArray[np.float64], float]:
         raise PlannerOutputError(
             f"plan() returned {_describe(plan)}", hint="Return a roadworthy.Trajectory(poses, dt)."
         )
-    dt = plan.dt
-    if not isinstance(dt, (int, float, np.floating)) or not 0.01 <= float(dt) <= 5.0:
+    dt = check_dt(plan.dt)
+    poses = real_array(plan.poses, "Trajectory.poses")
+    if poses.ndim != 2 or poses.shape[1] != 3 or not 1 <= len(poses) <= MAX_POSES:
         raise PlannerOutputError(
-            f"Trajectory.dt is {dt!r}", hint="Give the seconds between poses, 0.01 to 5."
-        )
-    shape = np.shape(plan.poses)
-    if len(shape) != 2 or shape[1] != 3 or not 1 <= shape[0] <= MAX_POSES:
-        raise PlannerOutputError(
-            f"Trajectory.poses has shape {shape}",
+            f"Trajectory.poses has shape {poses.shape}",
             hint=f"Give [N, 3] with x, y, yaw in the ego frame and 1 <= N <= {MAX_POSES}.",
         )
-    try:
-        poses = np.array(plan.poses, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise PlannerOutputError(
-            f"Trajectory.poses is not numeric: {error}", hint="Give a float array [N, 3]."
-        ) from error
+    poses = poses.astype(np.float64)
     if not np.isfinite(poses).all():
         step = int(np.argwhere(~np.isfinite(poses).all(axis=1))[0, 0])
         raise PlannerOutputError(
@@ -78,10 +80,53 @@ def check_trajectory(plan: object) -> tuple[NDArray[np.float64], float]:
     furthest = float(np.abs(poses[:, :2]).max())
     if furthest > reach(dt, len(poses)):
         raise PlannerOutputError(
-            f"Trajectory.poses reaches {furthest:.0f} m in {float(dt) * len(poses):.1f} s",
+            f"Trajectory.poses reaches {furthest:.0f} m in {dt * len(poses):.1f} s",
             hint="Poses are metres in the ego frame; world coordinates were perhaps returned.",
         )
-    return poses, float(dt)
+    turned = float(np.abs(poses[:, 2]).max())
+    if turned > MAX_YAW:
+        raise PlannerOutputError(
+            f"Trajectory.poses has a yaw of {turned:.4g} rad",
+            hint=f"Give yaw in radians, within {MAX_YAW:g} of 0.",
+        )
+    return poses, dt
+
+
+def check_dt(dt: object) -> float:
+    """The seconds between poses.
+
+    Raises:
+        PlannerOutputError: it is no number of 0.01 to 5.
+    """
+    number = isinstance(dt, (int, float, np.integer, np.floating)) and not isinstance(dt, bool)
+    seconds = float(dt) if number else np.nan  # type: ignore[arg-type]
+    if not 0.01 <= seconds <= 5.0:
+        raise PlannerOutputError(
+            f"Trajectory.dt is {dt!r}", hint="Give the seconds between poses, 0.01 to 5."
+        )
+    return seconds
+
+
+def real_array(values: object, name: str) -> NDArray[Any]:
+    """An array of real numbers, as it is.
+
+    Args:
+        values: what a planner gave.
+        name: of it, for the message.
+
+    Raises:
+        PlannerOutputError: it is of something else, or partly masked.
+    """
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise PlannerOutputError(
+            f"{name} is not numeric: {error}", hint="Give a float array."
+        ) from error
+    if array.dtype.kind not in "fiu" or isinstance(values, np.ma.MaskedArray):
+        kind = "masked" if isinstance(values, np.ma.MaskedArray) else array.dtype
+        raise PlannerOutputError(f"{name} is not numeric: it is {kind}", hint="Give a float array.")
+    return array
 
 
 def reach(dt: float, poses: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import json
@@ -89,6 +90,8 @@ def test_usage_errors_exit_with_4_and_say_what_to_do(
         (OSError("of a library, not of a file"), ExitCode.INTERNAL),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), ExitCode.INTERNAL),
         (OSError(errno.ENOSPC, "No space left on device"), ExitCode.INTERRUPTED),
+        (SystemExit(0), ExitCode.INTERNAL),
+        (asyncio.CancelledError(), ExitCode.INTERNAL),
     ],
 )
 def test_what_ends_a_command_decides_its_exit_code(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -281,6 +283,37 @@ def test_what_would_come_to_nothing_is_said_before_any_work(tmp_path: Path) -> N
         (taken / "something").rmdir()
     with pytest.raises(PluginError, match="pdm-close"):
         generate_set(parents()[:1], Never, "never", 1, 0, out, reference="pdm-close")
+
+
+def test_a_generator_that_gives_no_scenes_or_ends_the_program_is_said_to(tmp_path: Path) -> None:
+    class GivesNone:
+        def generate(self, scenario: Scenario, n: int, rng: object) -> Iterator[None]:
+            yield None
+
+    class ReturnsNone:
+        def generate(self, scenario: Scenario, n: int, rng: object) -> None: ...
+
+    class Exits:
+        def generate(self, scenario: Scenario, n: int, rng: object) -> None:
+            raise SystemExit(0)
+
+    for kind, said in ((GivesNone, "it gave None"), (ReturnsNone, "TypeError"), (Exits, "Exit: 0")):
+        build: Any = kind
+        with pytest.raises(PluginError, match=f"generator .odd. failed on procedural/.*{said}"):
+            generate_set(parents()[:1], build, "odd", 1, 0, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+def test_of_a_generator_that_never_ends_as_many_are_taken_as_were_asked_for(tmp_path: Path) -> None:
+    class Endless:
+        def generate(
+            self, scenario: Scenario, n: int, rng: np.random.Generator
+        ) -> Iterator[Scenario]:
+            for number in itertools.count():
+                lineage = Lineage(scenario.hash, "endless", number, {})
+                yield replace(scenario, id=f"again-{number}", lineage=lineage)
+
+    assert generate_set(parents()[:1], Endless, "endless", 2, 0, tmp_path / "out").made == 2
 
 
 def test_what_a_generator_may_not_do_is_refused(tmp_path: Path) -> None:

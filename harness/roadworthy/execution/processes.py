@@ -70,6 +70,8 @@ def settle() -> None:
     os.setpgid(0, 0)  # so that whatever a plugin starts can be killed with it
     die_with_parent()
     sys.stdin = open(os.devnull)  # noqa: SIM115 (a plugin must not wait for the terminal)
+    with contextlib.suppress(OSError):
+        os.dup2(2, 1)  # what a plugin prints is no result
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     collect_rarely()
 

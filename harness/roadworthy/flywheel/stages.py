@@ -17,7 +17,6 @@ import fcntl
 import functools
 import io
 import shutil
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any, Literal
 import msgspec
 
 from roadworthy.errors import PluginError, RoadworthyError, RunError
+from roadworthy.foreign import pass_interrupt, traceback_of
 from roadworthy.plainfile import read_plain
 from roadworthy.provenance import file_hash
 from roadworthy.scenario import content_hash
@@ -214,6 +214,7 @@ def _named_errors(label: str, path: Path) -> Iterator[None]:
         raise RunError(
             f"{label}: {error.filename or path}: {error.strerror or error}", hint=KEPT
         ) from error
-    except Exception as error:  # a plugin may raise anything
-        text_of = "".join(traceback.format_exception(error, limit=-8)).rstrip()
-        raise PluginError(f"{label}: stopped with\n{text_of}", hint=KEPT) from error
+    except BaseException as error:  # a plugin may raise anything
+        pass_interrupt(error)
+        text = traceback_of(error).rstrip()
+        raise PluginError(f"{label}: stopped with\n{text}", hint=KEPT) from error

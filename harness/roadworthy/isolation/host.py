@@ -24,7 +24,7 @@ from roadworthy.observation import ObservationBatch
 from roadworthy.plugins import FactorySpec
 from roadworthy.plugins.localfile import files_hash, split_path_spec
 from roadworthy.rollout import Case, CaseError, Status
-from roadworthy.trajectory import MAX_POSES, reach
+from roadworthy.trajectory import MAX_POSES, MAX_YAW, reach
 
 __all__ = ["IsolatedHost", "describe"]
 
@@ -184,7 +184,8 @@ def _read_answer(reply: wire.Reply, rows: int) -> Answer:
     given = (np.arange(poses.shape[1]) < count[:, None])[..., None]
     limit = [reach(s, n) if n else 0.0 for s, n in zip(dt, count, strict=True)]
     near = np.abs(poses[..., :2]) <= np.array(limit)[:, None, None]  # false for NaN
-    if not near[given[..., 0]].all() or not np.isfinite(poses[..., 2][given[..., 0]]).all():
+    turned = np.abs(poses[..., 2]) <= MAX_YAW
+    if not near[given[..., 0]].all() or not turned[given[..., 0]].all():
         raise ValueError("poses are not finite, or too far away")
     return Answer(np.where(given, poses, np.nan), count.copy(), np.where(planned, dt, np.nan))
 

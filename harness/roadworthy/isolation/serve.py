@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from roadworthy.errors import RoadworthyError
+from roadworthy.foreign import plain
 from roadworthy.host import Answer, BatchFault, PlannerHost
 from roadworthy.isolation import wire
 from roadworthy.observation import ObservationBatch
@@ -80,7 +81,7 @@ def _describe(factory: FactorySpec) -> wire.Reply:
         privileged = bool(getattr(planner, "needs_log", False))
     except RoadworthyError as error:
         return wire.Reply(0, failures=(_failure(-1, str(error), type(error).__name__),))
-    except (Exception, SystemExit):
+    except BaseException:  # Ctrl-C is not meant for this process
         return wire.Reply(0, failures=(_failure(-1, traceback.format_exc(), "PluginError"),))
     local = split_path_spec(factory.spec)
     files = tuple(str(file) for file in loaded_files(local[0])) if local else ()
@@ -102,7 +103,7 @@ def _from_error(row: int, error: CaseError) -> wire.Failure:
 
 
 def _failure(row: int, message: str, kind: str) -> wire.Failure:
-    return wire.Failure(row, False, kind, message[-4000:])
+    return wire.Failure(row, False, kind, plain(message, 4000)[-4000:])
 
 
 def link_kernels(cache: str) -> None:

@@ -17,6 +17,7 @@ import pluggy
 
 from roadworthy import hookspecs
 from roadworthy.errors import PluginError, did_you_mean
+from roadworthy.foreign import off_stdout, pass_interrupt
 from roadworthy.plugins.entry import ADDRESS, KINDS, BrokenPlugin, Entry, Plugin, traceback_text
 from roadworthy.plugins.factory import maker
 from roadworthy.plugins.localfile import kebab, split_path_spec
@@ -50,10 +51,12 @@ class Registry:
             plugin = Plugin(point.name, *_owner(point))
             key = f"{plugin.distribution}:{plugin.name}"
             try:
-                module = point.load()
-                self._manager.register(module, name=key)
-                offered = offers_of(self._manager, module, plugin)
-            except (Exception, SystemExit) as error:  # a plugin's module may raise anything
+                with off_stdout():
+                    module = point.load()
+                    self._manager.register(module, name=key)
+                    offered = offers_of(self._manager, module, plugin)
+            except BaseException as error:  # a plugin's module may raise anything
+                pass_interrupt(error)
                 self._manager.unregister(name=key) if self._manager.has_plugin(key) else None
                 text = traceback_text(error)
                 broken.append(BrokenPlugin(plugin.name, plugin.distribution, plugin.version, text))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from roadworthy.errors import PluginError, RoadworthyError, did_you_mean
+from roadworthy.foreign import off_stdout, pass_interrupt
 from roadworthy.plugins.localfile import load_file, loaded_files, local_hash, split_path_spec
 
 __all__ = ["ADDRESS", "KINDS", "BrokenPlugin", "Entry", "Plugin", "traceback_text"]
@@ -114,14 +115,16 @@ class Entry:
             return self.target
         try:
             local = split_path_spec(self.target)
-            if local:
-                found = _attribute(load_file(local[0]), local[1])
-            else:
-                module, _, attribute = self.target.partition(":")
-                found = _attribute(importlib.import_module(module), attribute)
+            with off_stdout():
+                if local:
+                    found = _attribute(load_file(local[0]), local[1])
+                else:
+                    module, _, attribute = self.target.partition(":")
+                    found = _attribute(importlib.import_module(module), attribute)
         except RoadworthyError:
             raise
-        except (Exception, SystemExit) as error:  # a plugin's module may raise anything
+        except BaseException as error:  # a plugin's module may raise anything
+            pass_interrupt(error)
             whose = f" of {self.distribution} {self.version}" if self.distribution else ""
             raise PluginError(
                 f"{self.singular} {self.name!r}{whose} cannot be loaded from {self.target}:\n"

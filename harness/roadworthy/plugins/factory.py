@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roadworthy.errors import PluginError, RoadworthyError
+from roadworthy.foreign import message_of, off_stdout, pass_interrupt
 from roadworthy.plugins.entry import Entry, traceback_text
 from roadworthy.plugins.options import with_paths
 
@@ -74,12 +75,14 @@ def maker(entry: Entry, options: Mapping[str, Any], where: str) -> Callable[[], 
 
     def make() -> Any:
         try:
-            return factory(**copy.deepcopy(checked))
+            with off_stdout():
+                return factory(**copy.deepcopy(checked))
         except RoadworthyError:
             raise
-        except Exception as error:  # a ValueError is how a factory refuses an option
+        except BaseException as error:  # a ValueError is how a factory refuses an option
+            pass_interrupt(error)
             refused = isinstance(error, ValueError)
-            detail = str(error) if refused else "\n" + traceback_text(error)
+            detail = message_of(error) if refused else "\n" + traceback_text(error)
             raise PluginError(
                 f"{where + ': ' if where else ''}{entry.singular} {entry.name!r} "
                 f"cannot be made: {detail}",

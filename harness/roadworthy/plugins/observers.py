@@ -10,6 +10,7 @@ from typing import Any
 
 import pluggy
 
+from roadworthy.foreign import message_of, off_stdout, pass_interrupt
 from roadworthy.plugins.entry import Plugin
 
 __all__ = ["Observers", "PluginWarning"]
@@ -51,11 +52,13 @@ class Observers:
             plugin = self._plugins[impl.plugin_name]
             try:
                 given = [arguments[name] for name in impl.argnames]
-                answers.append((plugin, impl.function(*given)))
-            except Exception as error:  # an observer may raise anything
+                with off_stdout():
+                    answers.append((plugin, impl.function(*given)))
+            except BaseException as error:  # an observer may raise anything
+                pass_interrupt(error)
                 last = traceback.extract_tb(error.__traceback__)[-1]
                 _warn(
-                    f"{plugin}: {hook} raised {type(error).__name__}: {error} "
+                    f"{plugin}: {hook} raised {type(error).__name__}: {message_of(error)} "
                     f"({last.filename}:{last.lineno}); its observation of this was lost"
                 )
         return answers

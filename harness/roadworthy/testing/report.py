@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from roadworthy.deadline import deadline
 from roadworthy.errors import PlannerTimeout, RoadworthyError
+from roadworthy.foreign import message_of, pass_interrupt
 
 __all__ = ["TIME_LIMIT_S", "Finding", "Outcome", "Report", "Review", "Watch", "unwatched"]
 
@@ -150,7 +151,8 @@ class Review:
             joint = "\n    " if "\n" in error.message else ". "
             text = joint.join(filter(None, (error.message.rstrip(), error.hint)))
             finding = Finding(name, Outcome.FAIL, text)
-        except (Exception, SystemExit) as error:  # what is reviewed may raise anything
+        except BaseException as error:  # what is reviewed may raise anything
+            pass_interrupt(error)
             finding = Finding(name, Outcome.FAIL, told(error))
         self._findings.append(finding)
         self._tell(name, finding)
@@ -167,7 +169,7 @@ class Review:
 def told(error: BaseException) -> str:
     """An unexpected error in one sentence, with the line of the reviewed code that raised it."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"it raised {type(error).__name__}: {error} ({last.filename}:{last.lineno})."
+    return f"it raised {type(error).__name__}: {message_of(error)} ({last.filename}:{last.lineno})."
 
 
 def _stopped(error: PlannerTimeout, limit: float) -> str:

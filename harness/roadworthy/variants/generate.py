@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ import msgspec
 from roadworthy.admission import admit
 from roadworthy.errors import DataError, PluginError, ScenarioError
 from roadworthy.execution.pool import in_order
+from roadworthy.foreign import drawn, message_of, plain
 from roadworthy.plainfile import read_plain
 from roadworthy.plugins import registry
 from roadworthy.protocols import Generator
@@ -297,16 +299,20 @@ def _vary(
 def _generated(
     generator: Generator, name: str, parent: Scenario, n: int, seed: int
 ) -> Iterator[Scenario]:
+    """The first `n` variants that the generator gives."""
     rng = random_numbers(seed, "generate", name, parent.hash)
-    try:
-        yield from generator.generate(parent, n, rng)
-    except DataError:
-        raise
-    except Exception as error:  # a generator is a plugin and may raise anything
-        raise PluginError(
-            f"generator {name!r} failed on {parent.source}/{parent.id}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+    failed = f"generator {name!r} failed on {parent.source}/{parent.id}: "
+
+    def fault(error: BaseException) -> PluginError:
+        return PluginError(f"{failed}{type(error).__name__}: {message_of(error)}")
+
+    for scene in itertools.islice(drawn(lambda: generator.generate(parent, n, rng), fault), n):
+        if not isinstance(scene, Scenario):
+            raise PluginError(
+                f"{failed}it gave {plain(repr(scene))}",
+                hint="generate() has to give roadworthy.Scenario, at most n of them.",
+            )
+        yield scene
 
 
 def _write(
