@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from roadworthy.comparison.casetable import column_name
-from roadworthy.errors import RoadworthyError, SuiteError, did_you_mean
+from roadworthy.errors import PluginError, RoadworthyError, SuiteError, did_you_mean
 from roadworthy.execution.bench import Confined, Setup
 from roadworthy.isolation import host as isolation
 from roadworthy.isolation.process import Confinement
 from roadworthy.plugins import FactorySpec, registry
 from roadworthy.provenance import named_files, path_hash
 from roadworthy.scenario import content_hash
+from roadworthy.score import MetricSpec
 from roadworthy.suite import PluginConfig, Suite
 
 __all__ = ["ResolvedSuite", "find_source", "require_column", "resolve_suite", "spec_of"]
@@ -127,7 +128,7 @@ def resolve_suite(suite: Suite, data: Path | None, out: Path | None) -> Resolved
     simulator.build()
     specs = {}
     for config, factory in zip(suite.metrics, metrics, strict=True):
-        spec = factory.build().spec
+        spec = _spec(factory)
         if spec.name in specs:
             raise SuiteError(f"{config.where}: a second metric is called {spec.name!r}")
         plugin = _identity(factory, config, factory.entry.content_hash, home)
@@ -163,6 +164,32 @@ def resolve_suite(suite: Suite, data: Path | None, out: Path | None) -> Resolved
         data=data,
         hidden=hidden,
     )
+
+
+def _spec(factory: FactorySpec) -> MetricSpec:
+    """What a metric says of itself.
+
+    Raises:
+        PluginError: it is no spec, or one that no run can hold.
+    """
+    metric = factory.build()
+    spec = getattr(metric, "spec", None)
+    try:
+        if not isinstance(spec, MetricSpec):
+            raise ValueError(f"it is of type {type(spec).__name__}")
+        if msgspec.json.decode(msgspec.json.encode(spec), type=MetricSpec) != spec:
+            raise ValueError("it holds what cannot be recorded")
+        names = [column.name for column in spec.columns]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"its columns are {', '.join(names) or 'none'}; wanted one of a name")
+        if not all(name and name.isprintable() for name in (spec.name, *names)):
+            raise ValueError("a name in it is empty or cannot be printed")
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise PluginError(
+            f"{factory.where}: metric {factory.entry.name!r} has no usable spec: {error}",
+            hint="Set it to a roadworthy.MetricSpec(name, version, columns of unequal names).",
+        ) from error
+    return spec
 
 
 def require_column(name: str, specs: Mapping[str, Mapping[str, Any]], where: str) -> None:

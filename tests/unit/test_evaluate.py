@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from roads import Agent, ConstantVelocity, cases_of, make_scenario, straight_road
@@ -74,6 +76,76 @@ def test_a_metric_of_the_wrong_length_is_an_error() -> None:
     assert record.status is Status.METRIC_ERROR
     assert record.error is not None
     assert "shape (2,), wanted (1,)" in record.error.message
+
+
+class OddMetric:
+    """Gives what it is told to for each rollout."""
+
+    spec = MetricSpec("odd", "1", (Column("x"),))
+
+    def __init__(self, value: object, events: object = ()) -> None:
+        self.value, self.events = value, events
+
+    def score(self, rollouts: RolloutBatch) -> Scores:
+        events: Any = self.events
+        return Scores(self.spec, {"x": np.array([self.value] * len(rollouts))}, events=events)
+
+
+class StrangeSpec(OddMetric):
+    def score(self, rollouts: RolloutBatch) -> Scores:
+        spec = MetricSpec("odd", "2", (Column("x"),))
+        return Scores(spec, {"x": np.ones(len(rollouts))})
+
+
+class NoScores(OddMetric):
+    def score(self, rollouts: RolloutBatch) -> Scores:
+        return None  # type: ignore[return-value]
+
+
+class Exiting(OddMetric):
+    def score(self, rollouts: RolloutBatch) -> Scores:
+        raise SystemExit(0)
+
+
+ENDLESS: dict[str, Any] = {"kind": "k", "step": 1}
+ENDLESS["again"] = ENDLESS
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        (OddMetric(1.0 + 1j), "column 'x' with type complex128"),
+        (OddMetric("1.5"), "column 'x' with type <U3"),
+        (OddMetric(None), "column 'x' with type object"),
+        (OddMetric(np.inf), "column 'x' with an infinite value"),
+        (OddMetric(1.0, 3), "wanted one list for each of 1 rollouts"),
+        (OddMetric(1.0, ([], [])), "wanted one list for each of 1 rollouts"),
+        (OddMetric(1.0, (None,)), "wanted a list of dicts"),
+        (OddMetric(1.0, (["text"],)), "wanted a list of dicts"),
+        (OddMetric(1.0, ([{"kind": "k", "step": np.int64(3)}],)), "numpy.int64"),
+        (OddMetric(1.0, ([{"kind": "k\udcff", "step": 3}],)), "cannot be recorded"),
+        (OddMetric(1.0, ([ENDLESS],)), "cannot be recorded"),
+        (StrangeSpec(1.0), "another spec than its own"),
+        (NoScores(1.0), "returned NoneType"),
+        (Exiting(1.0), "0"),
+    ],
+)
+def test_scores_that_no_record_can_hold_are_an_error_of_the_metric(
+    metric: OddMetric, said: str
+) -> None:
+    (record,) = judge(cases_of(scenes(1)), ClosedLoop(), metric)
+    assert record.status is Status.METRIC_ERROR
+    assert record.error is not None
+    assert said in record.error.message
+    assert msgspec.json.decode(msgspec.json.encode(record), type=CaseRecord) == record
+
+
+def test_what_is_undefined_or_whole_is_no_error() -> None:
+    records = [
+        judge(cases_of(scenes(1)), ClosedLoop(), OddMetric(value))[0].values["odd"]["x"]
+        for value in (np.nan, 2, True)
+    ]
+    assert records == [None, 2.0, 1.0]
 
 
 def test_a_simulator_that_fails_on_one_scene_costs_that_scene() -> None:
