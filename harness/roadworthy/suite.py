@@ -82,7 +82,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     gpus: Annotated[float, msgspec.Meta(ge=0, le=1024)] = 0.0
-    memory_gb: Annotated[float, msgspec.Meta(gt=0, le=4096)] | None = None
+    memory_gb: Annotated[float, msgspec.Meta(ge=0.25, le=4096)] | None = None
 
 
 class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +128,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     workers: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 16
     plan_time_limit_s: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 60.0
-    memory_limit_gb: Annotated[float, msgspec.Meta(gt=0, le=4096)] = 4.0
+    memory_limit_gb: Annotated[float, msgspec.Meta(ge=0.25, le=4096)] = 4.0
     cpu_limit_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 300.0
     file_limit_mb: Annotated[float, msgspec.Meta(ge=1, le=1 << 20)] = 256.0
     save_rollouts: bool = True

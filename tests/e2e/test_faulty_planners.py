@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from roadworthy.rollout import Status
-from roadworthy.runner import run_suite
+from roadworthy.runner import resume, run_suite
 from roadworthy.store import Run
 from roadworthy.suite import Suite, parse_suite
 
@@ -52,6 +52,20 @@ OUTPUTS = {
     "BareArray": "PlannerOutputError",
     "ZeroDt": "PlannerOutputError",
     "WorldFrame": "PlannerOutputError",
+    "SaysWhatIsNoText": "FileNotFoundError",
+    "SaysTooMuch": "ValueError",
+    "CannotSay": "Mute",
+    "Cancels": "CancelledError",
+    "RaisesItsOwnBase": "Halt",
+    "InterruptsInAGroup": "BaseExceptionGroup",
+    "ReturnsComplex": "PlannerOutputError",
+    "ReturnsNumbersAsText": "PlannerOutputError",
+    "ReturnsMasked": "PlannerOutputError",
+    "ReturnsDurations": "PlannerOutputError",
+    "ReturnsTruth": "PlannerOutputError",
+    "TrueDt": "PlannerOutputError",
+    "Spins": "PlannerOutputError",
+    "LiesAboutItsShape": "PlannerOutputError",
 }
 
 
@@ -59,7 +73,7 @@ OUTPUTS = {
 def test_what_a_planner_raises_or_returns_is_charged_to_its_step(
     tmp_path: Path, executor: str
 ) -> None:
-    names = [*OUTPUTS, "RaisesInReset", "Good", "Vandal"]
+    names = [*OUTPUTS, "RaisesInReset", "Exchanges", "Good", "Vandal", "WholeSeconds"]
     run = run_suite(suite(*names, executor=executor), tmp_path / "run")
     found = by_planner(run)
     from roadworthy.plugins.localfile import kebab
@@ -69,6 +83,8 @@ def test_what_a_planner_raises_or_returns_is_charged_to_its_step(
     assert found["raises-in-reset"] == [(Status.PLANNER_ERROR, "RuntimeError", -1)] * 3
     assert found["good"] == [(Status.OK, "", -1)] * 3
     assert found["vandal"] == [(Status.OK, "", -1)] * 3
+    assert found["whole-seconds"] == [(Status.OK, "", -1)] * 3
+    assert found["exchanges"] == [(Status.PLANNER_ERROR, "PlannerOutputError", -1)] * 3
     good, vandal = ([r for r in run.records if r.planner == name] for name in ("good", "vandal"))
     assert [r.values for r in good] == [r.values for r in vandal]
     messages = {r.error.message for r in run.records if r.error}
@@ -76,6 +92,13 @@ def test_what_a_planner_raises_or_returns_is_charged_to_its_step(
     nan = next(r for r in run.records if r.planner == kebab("ReturnsNaN"))
     assert nan.error is not None
     assert "poses[3]" in nan.error.message
+    says = {r.planner: r.error.message for r in run.records if r.error}
+    assert says["says-what-is-no-text"] == "weights-\\udcff.bin"
+    assert "RoadMap.lane_centreline, Vehicle.width" in says["exchanges"]
+    assert "yaw of 1e+308 rad" in says["spins"]
+    assert all(len(message) <= 4000 for message in says.values())
+    assert (tmp_path / "run" / "cases.jsonl").stat().st_size < 1_000_000
+    assert resume(tmp_path / "run").records == run.records
 
 
 @pytest.mark.parametrize("executor", ["inline", "process"])
@@ -94,6 +117,9 @@ def test_a_planner_that_hangs_is_stopped(tmp_path: Path, executor: str) -> None:
         ("Crashes", Status.PLANNER_ERROR, "WorkerDied"),
         ("Vanishes", Status.PLANNER_ERROR, "WorkerDied"),
         ("TenGigabytes", Status.PLANNER_ERROR, "MemoryError"),
+        ("Interrupts", Status.PLANNER_ERROR, "KeyboardInterrupt"),
+        ("ClosesFiles", Status.PLANNER_ERROR, "WorkerDied"),
+        ("WritesToFiles", Status.PLANNER_ERROR, "WorkerDied"),
     ],
 )
 def test_what_only_a_process_survives(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -109,6 +111,139 @@ class ZeroDt(_Cruise):
 class WorldFrame(_Cruise):
     def fail(self, observation: Observation) -> Trajectory:
         return Trajectory(np.full((8, 3), 5.0e5), 0.5)
+
+
+class SaysWhatIsNoText(_Cruise):
+    """As the error of a file whose name is not UTF-8."""
+
+    def fail(self, observation: Observation) -> Trajectory:
+        raise FileNotFoundError("weights-\udcff.bin")
+
+
+class SaysTooMuch(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        raise ValueError("x" * 10_000_000)
+
+
+class CannotSay(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        class Mute(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError("no words")
+
+        raise Mute
+
+
+class Cancels(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        raise asyncio.CancelledError
+
+
+class RaisesItsOwnBase(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        class Halt(BaseException):
+            pass
+
+        raise Halt
+
+
+class Interrupts(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        raise KeyboardInterrupt
+
+
+class InterruptsInAGroup(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        raise BaseExceptionGroup("several", [KeyboardInterrupt(), ValueError("x")])
+
+
+class ReturnsComplex(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return Trajectory(self.cruise(observation).poses + 1j, 0.5)  # type: ignore[arg-type]
+
+
+class ReturnsNumbersAsText(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return Trajectory(self.cruise(observation).poses.astype(str), 0.5)  # type: ignore[arg-type]
+
+
+class ReturnsMasked(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return Trajectory(np.ma.masked_all_like(self.cruise(observation).poses), 0.5)
+
+
+class ReturnsDurations(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return Trajectory(np.zeros((8, 3), "m8[s]"), 0.5)  # type: ignore[arg-type]
+
+
+class ReturnsTruth(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return Trajectory(np.ones((8, 3), np.bool_), 0.5)  # type: ignore[arg-type]
+
+
+class TrueDt(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        return Trajectory(self.cruise(observation).poses, True)
+
+
+class Spins(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        poses = self.cruise(observation).poses
+        poses[:, 2] = 1e308
+        return Trajectory(poses, 0.5)
+
+
+class LiesAboutItsShape(_Cruise):
+    def fail(self, observation: Observation) -> Trajectory:
+        class Liar:
+            shape = (8, 3)
+
+            def __array__(self, *args: object, **more: object) -> np.ndarray:
+                return np.zeros((5, 7))
+
+        return Trajectory(Liar(), 0.5)  # type: ignore[arg-type]
+
+
+class WholeSeconds(_Cruise):
+    """Plans at steps of a NumPy integer, which is as good as any."""
+
+    def plan(self, observation: Observation) -> Trajectory:
+        poses = self.cruise(observation).poses
+        return Trajectory(poses[1::2], np.int64(1))  # type: ignore[arg-type]
+
+
+class Exchanges(_Cruise):
+    """Takes away from the map, which others are shown too."""
+
+    def fail(self, observation: Observation) -> Trajectory:
+        object.__setattr__(observation.brief.map, "lane_centreline", None)
+        object.__setattr__(observation.brief.vehicle, "width", None)
+        return self.cruise(observation)
+
+
+class ClosesFiles(_Cruise):
+    """All of the process that it sits in."""
+
+    def fail(self, observation: Observation) -> Trajectory:
+        os.closerange(3, 256)
+        return self.cruise(observation)
+
+
+class WritesToFiles(_Cruise):
+    """To all that the process has open."""
+
+    def fail(self, observation: Observation) -> Trajectory:
+        for number in range(3, 64):
+            with contextlib.suppress(OSError):
+                os.write(number, b"\xff" * 64)
+        return self.cruise(observation)
+
+
+class Prints(_Cruise):
+    def plan(self, observation: Observation) -> Trajectory:
+        print("at step", observation.step, flush=True)
+        return self.cruise(observation)
 
 
 class TenGigabytes(_Cruise):

@@ -10,15 +10,20 @@ import time
 import traceback
 from typing import Any
 
-from roadworthy.errors import RoadworthyError, RunError
+import msgspec
+
+from roadworthy.errors import PluginError, RoadworthyError, RunError
 from roadworthy.execution import processes, references
 from roadworthy.execution.bench import Bench, Setup, Task
 from roadworthy.rollout import CaseError, Status
 from roadworthy.store import CaseRecord
+from roadworthy.suite import Resources
 
 __all__ = ["Worker"]
 
 _GIB = 1 << 30
+_CUT_OFF = 86
+"""Exit code of a worker that cannot answer, for its pipe is no longer there."""
 
 
 class Worker:
@@ -56,15 +61,19 @@ class Worker:
     def poll(self) -> list[CaseRecord] | CaseError | None:
         """Records, why the worker is gone, or None while it works."""
         try:
-            if self.pipe.poll():
-                answer = self.pipe.recv()
-                if isinstance(answer, BaseException):
-                    self.kill()
-                    raise answer
-                records: list[CaseRecord] = answer
-                return records
+            answer = self.pipe.recv() if self.pipe.poll() else None
         except (EOFError, ConnectionResetError):
-            return self._died()
+            self.process.join(1.0)
+            return self._cut_off() if self.process.is_alive() else self._died()
+        except Exception:  # what was sent is no pickle, or one of something unknown
+            return self._cut_off()
+        if isinstance(answer, RoadworthyError):
+            self.kill()
+            raise answer
+        if isinstance(answer, list):
+            return answer
+        if answer is not None:
+            return self._cut_off()
         if not self.process.is_alive():
             return self._died()
         if self._patience.is_over(self.deadline.value):
@@ -78,9 +87,21 @@ class Worker:
             )
         return None
 
+    def _cut_off(self) -> CaseError:
+        self.kill()
+        return CaseError(
+            Status.PLANNER_ERROR,
+            "WorkerDied",
+            "the worker process cannot be understood any more: its planner closed, or wrote to, "
+            "a pipe that is not its own\n"
+            "  Let the planner close and write to the files alone that it opened.",
+        )
+
     def _died(self) -> CaseError:
         in_planner = bool(self.deadline.value)
         self.kill()
+        if self.process.exitcode == _CUT_OFF:
+            return self._cut_off()
         how = processes.how_it_died(self.process)
         who = "planner" if in_planner else "simulator or a metric"
         return CaseError(
@@ -146,12 +167,37 @@ def _serve(pipe: Any, deadline: Any, setup: Setup) -> None:
             limit = int(setup.memory_of(task.planner) * _GIB)
             _, most = resource.getrlimit(resource.RLIMIT_DATA)
             resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
-            answer: Any = bench.work(task)
-        except RoadworthyError as error:  # a plugin that cannot be made, a full disk
+            answer: Any = [_explained(record, setup) for record in bench.work(task)]
+        except PluginError as error:
+            hint = f"{error.hint}\n  {_memory(setup, task.planner)}"
+            answer = PluginError(error.message, hint=hint.strip())
+        except RoadworthyError as error:  # a full disk
             answer = error
-        except Exception:
+        except BaseException:  # Ctrl-C is not meant for this process
             answer = RunError(f"a worker failed:\n{traceback.format_exc()}")
         if os.getpid() != owner:
             os._exit(1)  # the planner forked: the copy must not answer
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except OSError:
+            os._exit(_CUT_OFF)
     bench.close()
+
+
+def _explained(record: CaseRecord, setup: Setup) -> CaseRecord:
+    """The record; of a planner that cannot be made here, it says what may be the matter."""
+    error = record.error
+    if error is None or error.type != PluginError.__name__:
+        return record
+    message = f"{error.message}\n  {_memory(setup, record.planner)}"
+    return msgspec.structs.replace(record, error=msgspec.structs.replace(error, message=message))
+
+
+def _memory(setup: Setup, planner: str) -> str:
+    """What may be the matter with a plugin that could be made, but not in a worker."""
+    own = setup.resources.get(planner, Resources()).memory_gb is not None
+    field = f"resources.memory_gb of planner {planner!r}" if own else "run.memory_limit_gb"
+    return (
+        f"Without a memory limit it could be made: {field} = {setup.memory_of(planner):g} "
+        "may be too small."
+    )
