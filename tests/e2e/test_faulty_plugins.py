@@ -149,10 +149,12 @@ def test_ctrl_c_while_a_plugin_is_at_work_interrupts(folder: Path) -> None:
     assert read_run(folder / "run").records == ()
 
 
+@pytest.mark.parametrize("isolation", ["none", "process"])
 def test_a_planner_that_raises_a_keyboard_interrupt_does_not_interrupt_the_run(
-    folder: Path,
+    folder: Path, isolation: str
 ) -> None:
-    assert run(folder, text(planner=f"{BAD}:Interrupts").replace("1.0}", "3.0}")) == 3
+    suite = text(planner=f"{BAD}:Interrupts").replace("1.0}", "3.0}")
+    assert run(folder, suite, "--isolation", isolation) == ExitCode.INCOMPLETE
     (record,) = read_run(folder / "run").records
     assert record.status is Status.PLANNER_ERROR
     assert record.error is not None

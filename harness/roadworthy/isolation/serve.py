@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -26,6 +27,7 @@ _MOST = 1 << 40
 
 def main() -> None:
     """Answer messages until the harness goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is not meant for this process
     pipe = socket.socket(fileno=int(sys.argv[1]))
     first = _receive(pipe)
     link_kernels(first["kernels"])
@@ -81,7 +83,7 @@ def _describe(factory: FactorySpec) -> wire.Reply:
         privileged = bool(getattr(planner, "needs_log", False))
     except RoadworthyError as error:
         return wire.Reply(0, failures=(_failure(-1, str(error), type(error).__name__),))
-    except BaseException:  # Ctrl-C is not meant for this process
+    except BaseException:  # a planner may raise anything
         return wire.Reply(0, failures=(_failure(-1, traceback.format_exc(), "PluginError"),))
     local = split_path_spec(factory.spec)
     files = tuple(str(file) for file in loaded_files(local[0])) if local else ()
