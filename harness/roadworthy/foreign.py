@@ -1,27 +1,24 @@
 """Code that is not ours: what a plugin raises, says and prints, made harmless to who calls it.
 
 A plugin may raise anything, `SystemExit` and `KeyboardInterrupt` included. Who calls one catches
-`BaseException`, and lets the user's own Ctrl-C through with `pass_interrupt`.
+`BaseException`, and lets the user's own Ctrl-C through with `interrupts.pass_interrupt`.
 """
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TypeVar
 
 from roadworthy.errors import RoadworthyError
+from roadworthy.interrupts import pass_interrupt
 
 __all__ = [
     "drawn",
     "message_of",
-    "noting_interrupts",
     "off_stdout",
-    "pass_interrupt",
     "plain",
     "traceback_of",
 ]
@@ -31,42 +28,6 @@ T = TypeVar("T")
 _MESSAGE = 4_000
 _TRACEBACK = 20_000
 _END = object()
-_pressed = threading.Event()
-
-
-@contextmanager
-def noting_interrupts() -> Iterator[None]:
-    """Within it Ctrl-C raises `KeyboardInterrupt`, as ever, and is noted for `pass_interrupt`."""
-    before = signal.getsignal(signal.SIGINT)
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or before is not signal.default_int_handler:
-        yield
-        return
-
-    def interrupt(signum: int, frame: object) -> None:
-        _pressed.set()
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        _pressed.clear()
-
-
-def pass_interrupt(error: BaseException) -> None:
-    """Do nothing about what a plugin raised, unless the user pressed Ctrl-C meanwhile.
-
-    Where nobody notes interrupts (`noting_interrupts`) but Python's own handler is there, every
-    `KeyboardInterrupt` is taken for the user's.
-
-    Raises:
-        KeyboardInterrupt: it was the user.
-    """
-    unknown = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if _pressed.is_set() or (unknown and isinstance(error, KeyboardInterrupt)):
-        raise KeyboardInterrupt from error
 
 
 @contextmanager

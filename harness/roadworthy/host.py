@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from roadworthy.deadline import deadline
 from roadworthy.errors import PlannerOutputError, PlannerTimeout, RoadworthyError
-from roadworthy.foreign import message_of, off_stdout, pass_interrupt, plain, traceback_of
+from roadworthy.foreign import message_of, off_stdout, plain, traceback_of
+from roadworthy.interrupts import pass_interrupt
 from roadworthy.observation import Brief, ObservationBatch
 from roadworthy.rollout import Case, CaseError, Status
 from roadworthy.trajectory import (

@@ -12,7 +12,8 @@ from roadworthy.admission import admit
 from roadworthy.admission.receipts import Receipts
 from roadworthy.errors import PluginError, RoadworthyError, ScenarioError
 from roadworthy.execution.bench import Task
-from roadworthy.foreign import drawn, off_stdout, pass_interrupt, plain, traceback_of
+from roadworthy.foreign import drawn, off_stdout, plain, traceback_of
+from roadworthy.interrupts import pass_interrupt
 from roadworthy.plugins import FactorySpec
 from roadworthy.resolved import ResolvedSuite
 from roadworthy.rollout import Case, Status

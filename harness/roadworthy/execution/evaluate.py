@@ -17,8 +17,9 @@ import numpy as np
 
 from roadworthy.errors import PlannerOutputError
 from roadworthy.execution.untouched import Untouched
-from roadworthy.foreign import message_of, off_stdout, pass_interrupt, plain, traceback_of
+from roadworthy.foreign import message_of, off_stdout, plain, traceback_of
 from roadworthy.host import PlannerHost
+from roadworthy.interrupts import pass_interrupt
 from roadworthy.protocols import Metric, Simulator
 from roadworthy.rollout import Case, CaseError, RolloutBatch, Status
 from roadworthy.scenario import NO_DRIVABLE_AREA

@@ -26,7 +26,8 @@ from typing import Any, Literal
 import msgspec
 
 from roadworthy.errors import PluginError, RoadworthyError, RunError
-from roadworthy.foreign import pass_interrupt, traceback_of
+from roadworthy.foreign import traceback_of
+from roadworthy.interrupts import pass_interrupt
 from roadworthy.plainfile import read_plain
 from roadworthy.provenance import file_hash
 from roadworthy.scenario import content_hash

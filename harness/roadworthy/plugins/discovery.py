@@ -17,7 +17,8 @@ import pluggy
 
 from roadworthy import hookspecs
 from roadworthy.errors import PluginError, did_you_mean
-from roadworthy.foreign import off_stdout, pass_interrupt
+from roadworthy.foreign import off_stdout
+from roadworthy.interrupts import pass_interrupt
 from roadworthy.plugins.entry import ADDRESS, KINDS, BrokenPlugin, Entry, Plugin, traceback_text
 from roadworthy.plugins.factory import maker
 from roadworthy.plugins.localfile import kebab, split_path_spec

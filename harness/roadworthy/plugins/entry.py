@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from roadworthy.errors import PluginError, RoadworthyError, did_you_mean
-from roadworthy.foreign import off_stdout, pass_interrupt
+from roadworthy.foreign import off_stdout
+from roadworthy.interrupts import pass_interrupt
 from roadworthy.plugins.localfile import load_file, loaded_files, local_hash, split_path_spec
 
 __all__ = ["ADDRESS", "KINDS", "BrokenPlugin", "Entry", "Plugin", "traceback_text"]

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from roadworthy.errors import PluginError, RoadworthyError
-from roadworthy.foreign import message_of, off_stdout, pass_interrupt
+from roadworthy.foreign import message_of, off_stdout
+from roadworthy.interrupts import pass_interrupt
 from roadworthy.plugins.entry import Entry, traceback_text
 from roadworthy.plugins.options import with_paths
 

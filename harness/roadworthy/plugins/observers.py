@@ -10,7 +10,8 @@ from typing import Any
 
 import pluggy
 
-from roadworthy.foreign import message_of, off_stdout, pass_interrupt
+from roadworthy.foreign import message_of, off_stdout
+from roadworthy.interrupts import pass_interrupt
 from roadworthy.plugins.entry import Plugin
 
 __all__ = ["Observers", "PluginWarning"]

@@ -9,7 +9,8 @@ from enum import StrEnum
 
 from roadworthy.deadline import deadline
 from roadworthy.errors import PlannerTimeout, RoadworthyError
-from roadworthy.foreign import message_of, pass_interrupt
+from roadworthy.foreign import message_of
+from roadworthy.interrupts import pass_interrupt
 
 __all__ = ["TIME_LIMIT_S", "Finding", "Outcome", "Report", "Review", "Watch", "unwatched"]
 
