@@ -40,7 +40,8 @@ def _check(path: Path, data: Path | None) -> tuple[str, tuple[str, ...]]:
     """What kind of file it is, and what it would do without here."""
     from roadworthy.flywheel import check_flywheel, parse_flywheel
     from roadworthy.runner import check_suite
-    from roadworthy.suite import parse_suite, read_suite_text, toml_table
+    from roadworthy.suite import parse_suite
+    from roadworthy.tomlfile import read_suite_text, toml_table
 
     text = read_suite_text(path)
     if not {"arms", "pretrain"}.isdisjoint(toml_table(text, str(path))):

@@ -19,14 +19,11 @@ from roadworthy.suite import (
     GateConfig,
     PluginConfig,
     RunConfig,
-    check_keys,
-    explain_invalid,
-    parse_toml,
     plugin_config,
     plugin_configs,
-    read_suite_text,
     validate_label,
 )
+from roadworthy.tomlfile import check_keys, explain_invalid, parse_toml, read_suite_text
 
 __all__ = [
     "DATA",
