@@ -54,7 +54,7 @@ def test_without_the_library_it_says_what_to_install(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 4
-    assert "pip install 'roadworthy[commonroad]'" in done.stderr
+    assert 'pip install -c constraints.txt ".[commonroad]"' in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -187,7 +187,8 @@ def test_weighted_regression_finds_the_best_arm_among_those_tried(rewards):
 
 
 def test_iql_values_are_discounted_returns_and_its_policy_takes_the_better_way():
-    """Two ways from state 0: 0.2 at once, or 0 now and 1 after; all others lead to the end."""
+    """Two ways from state 0: 0.2 at once, or 0 now and 1 after; all others end their log, and are
+    taken to go on: a reward r for ever is worth r / (1 - 0.8)."""
     r = {(0, 0): (0.2, None), (0, 1): (0.0, 1), (1, 0): (1.0, 2), (2, 0): (0.5, None)}
     state, action, reward, nxt, ends = [], [], [], [], []
     for (s, a), (gain, after) in r.items():
@@ -209,10 +210,10 @@ def test_iql_values_are_discounted_returns_and_its_policy_takes_the_better_way()
     schedule = Schedule(800, 32, 0.06, 0.0, 10.0, 0)
     fit(module, trainer.loss(network, 0), arrays, np.ones(4), schedule)
     q = module["q"].logits.detach().numpy()
-    wanted = {(2, 0): 0.5, (1, 0): 1.0 + 0.8 * 0.5, (0, 0): 0.2}
+    wanted = {(2, 0): 2.5, (1, 0): 1.0 + 0.8 * 2.5, (0, 0): 1.0}
     for (s, a), value in wanted.items():
         assert q[s, a] == pytest.approx(value, abs=0.02)
-    assert q[0, 1] == pytest.approx(0.8 * 1.4, abs=0.03)
+    assert q[0, 1] == pytest.approx(0.8 * 3.0, abs=0.05)
     assert network.logits.detach().argmax(dim=-1)[0] == 1
 
 

@@ -147,7 +147,7 @@ def test_without_the_library(tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
     assert Py123d.recognises(tmp_path) == (importlib.util.find_spec("py123d") is not None)
     if importlib.util.find_spec("py123d") is None:
-        with pytest.raises(DataError, match=r"pip install roadworthy\[py123d\]"):
+        with pytest.raises(DataError, match=r"pip install -c constraints.txt \"\.\[py123d\]\""):
             Py123d(str(tmp_path))
     else:
         assert list(Py123d(str(tmp_path)).scenarios()) == []
