@@ -69,7 +69,8 @@ def fuzz(session: nox.Session) -> None:
         "test_reader_fuzz.py",
         "test_recording_fuzz.py",
     ]
-    session.run("pytest", "-n", "0", *(f"tests/property/{name}" for name in properties))
+    files = (f"tests/property/{name}" for name in properties)
+    session.run("pytest", "-n", "0", "--hypothesis-profile", "default", *files)
     table = f"{session.create_tmp()}/fuzz.md"
     command = ("python", "tests/fuzz.py", "--out", table, *session.posargs)
     session.run(*command, env={"PYTHONPATH": "tests"})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,7 +16,16 @@ _pressed = threading.Event()
 """Whether the user pressed Ctrl-C, within `noting_interrupts`."""
 
 
+_SAME_S = 1.0
+"""A second Ctrl-C so soon is the same one: what the first closes is not closed by halves."""
+_last = -math.inf
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _last
+    before, _last = _last, time.monotonic()
+    if _pressed.is_set() and _last - before < _SAME_S:
+        return
     _pressed.set()
     raise KeyboardInterrupt
 

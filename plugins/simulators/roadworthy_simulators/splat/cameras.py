@@ -10,6 +10,9 @@ from roadworthy.errors import DataError
 
 __all__ = ["MAX_SIDE", "Cameras", "RenderOptions", "Rendering", "check_pose"]
 
+_FARTHEST_M = 1e9
+"""From the origin of a frame; beyond the Earth's, products of positions lose their metres."""
+
 MAX_SIDE = 16384  # pixels; a side that no camera has
 
 
@@ -136,6 +139,8 @@ def check_pose(origin: str, view: NDArray[np.float64]) -> None:
     """Raises DataError unless a [4, 4] is a finite, rigid transformation, right-handed."""
     if not np.isfinite(view).all():
         raise DataError(f"{origin}: the pose is not finite: {view.tolist()}")
+    if np.abs(view[:3, 3]).max() > _FARTHEST_M:
+        raise DataError(f"{origin}: the pose is farther than {_FARTHEST_M:g} m: {view.tolist()}")
     rotation = view[:3, :3]
     # Rows of length 1 to begin with, else their products overflow.
     straight = np.abs(rotation).max() < 2 and np.allclose(

@@ -35,6 +35,7 @@ def read_kitti(path: Path, width: int | None) -> Recording:
             raise DataError(f"P2 is not finite: {p.tolist()}")
         shift = np.eye(4)
         shift[:3, 3] = np.linalg.solve(p[:, :3], p[:, 3])
+        check_pose("P2", shift)
     poses_file = path / "poses.txt"
     if not poses_file.is_file():
         poses_file = path.parent.parent / "poses" / f"{path.name}.txt"
