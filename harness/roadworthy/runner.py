@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -282,15 +283,16 @@ def _drive(
         )
         announce(ahead)
         log.write("plan", message=str(ahead))
-        results = compute(suite, reading.tasks(), setup, workers, folder.path)
         progress(Progress(len(folder.records), reading.total, errors))
-        for records in itertools.chain(results, reading.rejects()):
-            folder.append(records)
-            log.cases(records)
-            errors += sum(r.status is not Status.OK for r in records)
-            for record in records:
-                hooks.roadworthy_case_end(folder, record)
-            progress(Progress(len(folder.records), reading.total, errors))
+        results = compute(suite, reading.tasks(), setup, workers, folder.path)
+        with closing(results):  # here, and not when it is collected: workers end with the run
+            for records in itertools.chain(results, reading.rejects()):
+                folder.append(records)
+                log.cases(records)
+                errors += sum(r.status is not Status.OK for r in records)
+                for record in records:
+                    hooks.roadworthy_case_end(folder, record)
+                progress(Progress(len(folder.records), reading.total, errors))
     run = _finish(folder, manifest, reading)
     remember(keys, run.records)
     log.write("end", cases=len(run.records), errors=errors, fingerprint=fingerprint(run.path))

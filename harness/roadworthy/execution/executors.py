@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import collections
 import multiprocessing.connection
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from roadworthy.execution.bench import Bench, Setup, Task
 from roadworthy.execution.devices import share_of, visible_gpus
@@ -22,7 +22,7 @@ from roadworthy.store import CaseRecord
 __all__ = ["run_inline", "run_processes", "starved", "tried_again"]
 
 
-def run_inline(tasks: Iterable[Task], setup: Setup) -> Iterator[list[CaseRecord]]:
+def run_inline(tasks: Iterable[Task], setup: Setup) -> Generator[list[CaseRecord], None, None]:
     """Compute every task in this process."""
     bench = Bench(setup)
     try:
@@ -32,7 +32,9 @@ def run_inline(tasks: Iterable[Task], setup: Setup) -> Iterator[list[CaseRecord]
         bench.close()
 
 
-def run_processes(tasks: Iterable[Task], setup: Setup, workers: int) -> Iterator[list[CaseRecord]]:
+def run_processes(
+    tasks: Iterable[Task], setup: Setup, workers: int
+) -> Generator[list[CaseRecord], None, None]:
     """Compute tasks in `workers` processes of their own.
 
     Tasks are drawn as workers become free, so that memory does not grow with the suite.

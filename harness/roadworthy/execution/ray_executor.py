@@ -22,7 +22,7 @@ import re
 import socket
 import tempfile
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def misfit(needs: Resources, nodes: list[dict[str, float]]) -> str:
 
 def run_ray(
     tasks: Iterable[Task], setup: Setup, workers: int, folder: Path
-) -> Iterator[list[CaseRecord]]:
+) -> Generator[list[CaseRecord], None, None]:
     """Compute tasks on the cluster that is connected to.
 
     Tasks are drawn as workers become free, so that memory does not grow with the suite.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def workforce(suite: Suite) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 def compute(
     suite: Suite, tasks: Iterable[Task], setup: Setup, workers: int, folder: Path
-) -> Iterator[list[CaseRecord]]:
+) -> Generator[list[CaseRecord], None, None]:
     """The records of `tasks`, batch by batch as they are done, in any order.
 
     Args:
