@@ -14,6 +14,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from roadworthy_planners.anchor.network import one_thread
 from roadworthy_simulators.splat import RenderOptions
 from roadworthy_simulators.splat.reconstruct import Fit, FitOptions, evaluate
 from splat_drive import drive
@@ -26,12 +27,10 @@ def street():
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_torch_thread():
     """As `run_fit` does: threads that wait for small sums cost more than they do."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 def _fit(street, strategy: str) -> Fit:

@@ -17,6 +17,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from roadworthy_planners.anchor.network import one_thread
 from roadworthy_simulators.splat import Cameras, Gaussians, RenderOptions, render
 from roadworthy_simulators.splat.autograd import rasterize
 from splat_reference import plain_rasterize
@@ -40,12 +41,10 @@ def scene() -> dict[int, Gaussians]:
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_torch_thread():
     """For torch: CPU time counts those of its threads that wait, too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 def rig(count: int) -> Cameras:

@@ -73,14 +73,20 @@ def write_pandaset(
     (folder / "cuboids.csv.gz").write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
 
 
-def write_colmap(
-    folder: Path, images: NDArray[np.uint8], k: NDArray[np.float64], views: NDArray[np.float64]
-) -> None:
-    """COLMAP's text, one camera with a little distortion, two points."""
+def _colmap_folder(folder: Path, images: NDArray[np.uint8]) -> tuple[Path, list[str]]:
+    """Writes the images; the model's folder, which is made, and the images' names."""
     names = [f"{i}.png" for i in range(len(images))]
     write_images(folder / "images", images, names)
     model = folder / "sparse" / "0"
     model.mkdir(parents=True)
+    return model, names
+
+
+def write_colmap(
+    folder: Path, images: NDArray[np.uint8], k: NDArray[np.float64], views: NDArray[np.float64]
+) -> None:
+    """COLMAP's text, one camera with a little distortion, two points."""
+    model, names = _colmap_folder(folder, images)
     lens = f"{k[0, 0]} {k[1, 1]} {k[0, 2]} {k[1, 2]} 0.01 0 0 0"
     (model / "cameras.txt").write_text(f"1 OPENCV {images.shape[2]} {images.shape[1]} {lens}\n")
     lines = [
@@ -95,10 +101,7 @@ def write_colmap_binary(
     folder: Path, images: NDArray[np.uint8], k: NDArray[np.float64], views: NDArray[np.float64]
 ) -> None:
     """COLMAP's binary files, one camera without distortion, one point."""
-    names = [f"{i}.png" for i in range(len(images))]
-    write_images(folder / "images", images, names)
-    model = folder / "sparse" / "0"
-    model.mkdir(parents=True)
+    model, names = _colmap_folder(folder, images)
     size = (images.shape[2], images.shape[1])
     lens = (k[0, 0], k[1, 1], k[0, 2], k[1, 2])
     (model / "cameras.bin").write_bytes(struct.pack("<QiiQQ4d", 1, 1, 1, *size, *lens))

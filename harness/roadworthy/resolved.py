@@ -131,7 +131,7 @@ def resolve_suite(suite: Suite, data: Path | None, out: Path | None) -> Resolved
         spec = _spec(factory)
         if spec.name in specs:
             raise SuiteError(f"{config.where}: a second metric is called {spec.name!r}")
-        plugin = _identity(factory, config, factory.entry.content_hash, home)
+        plugin = _identity(factory, config, factory.entry.content_hash)
         specs[spec.name] = msgspec.to_builtins(spec) | {"plugin": plugin}
     for i, rule in enumerate(suite.gate):
         require_column(rule.metric, specs, f"{suite.path}: gate[{i}].metric")
@@ -148,7 +148,7 @@ def resolve_suite(suite: Suite, data: Path | None, out: Path | None) -> Resolved
         else:
             privileged = bool(getattr(factory.build(), "needs_log", False))
             content = factory.entry.content_hash
-        identity = _identity(factory, config, content, home)
+        identity = _identity(factory, config, content)
         described[config.label] = identity | {"privileged": privileged}
     return ResolvedSuite(
         suite=suite,
@@ -158,7 +158,7 @@ def resolve_suite(suite: Suite, data: Path | None, out: Path | None) -> Resolved
         planners=planners,
         specs=specs,
         described=described,
-        simulated=_identity(simulator, suite.simulator, simulator.entry.content_hash, home),
+        simulated=_identity(simulator, suite.simulator, simulator.entry.content_hash),
         isolated=isolated,
         notices=tuple(notices),
         data=data,
@@ -267,9 +267,7 @@ def find_source(config: PluginConfig, data: Path | None, home: Path) -> FactoryS
     raise SuiteError(f"{config.where}.path = {path!r}: not found at {places}", hint=hint)
 
 
-def _identity(
-    factory: FactorySpec, config: PluginConfig, content: str, home: Path
-) -> dict[str, Any]:
+def _identity(factory: FactorySpec, config: PluginConfig, content: str) -> dict[str, Any]:
     """What can change how a plugin behaves: who offers it, its code, where that is a file, its
     options as written, and the files, such as checkpoints, that those name.
 
@@ -277,8 +275,7 @@ def _identity(
         SuiteError: one of them cannot be read.
     """
     try:
-        named = named_files(config.options, home)
-        files = {text: path_hash(path) for text, path in named.items()}
+        files = {text: path_hash(path) for text, path in factory.files.items()}
     except OSError as error:
         raise SuiteError(f"{config.where}: {error.filename}: {error.strerror}") from error
     return {

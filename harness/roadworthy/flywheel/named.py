@@ -12,7 +12,7 @@ import msgspec
 from roadworthy.flywheel.config import Flywheel
 from roadworthy.plugins import Entry, FactorySpec
 from roadworthy.plugins.options import describe_options
-from roadworthy.provenance import named_files, path_hash
+from roadworthy.provenance import path_hash
 from roadworthy.resolved import find_source, require_column, spec_of
 from roadworthy.score import MetricSpec
 from roadworthy.suite import PluginConfig
@@ -85,8 +85,7 @@ class Named:
         """
         options = dict(spec.options)
         apart = (options.get("path"), options.get(CACHE))
-        named = {**named_files(options), **spec.beside}
-        files = [path for text, path in named.items() if text not in apart]
+        files = [path for text, path in spec.files.items() if text not in apart]
         if isinstance(options.get("path"), str):
             options["path"] = Path(options["path"]).name
         entry = spec.entry

@@ -26,7 +26,6 @@ from roadworthy.isolation import sandbox, wire
 from roadworthy.plugins import FactorySpec
 from roadworthy.plugins.localfile import split_path_spec
 from roadworthy.plugins.options import with_paths
-from roadworthy.provenance import named_files
 
 __all__ = ["Confinement", "PlannerDied", "PlannerProcess"]
 
@@ -89,7 +88,7 @@ class PlannerProcess:
         self._turn = 0
         self._folder = tempfile.mkdtemp(prefix="roadworthy-planner-")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-        named = {**named_files(factory.options), **factory.beside}
+        named = factory.files
         self._pipe, theirs = socket.socketpair()
         status, told = os.pipe()
         sandboxed = {

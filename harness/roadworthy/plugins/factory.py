@@ -48,6 +48,13 @@ class FactorySpec:
 
         return registry().resolve(self.kind, self.spec)
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """Files and folders that the options name, by the text that names them: checkpoints."""
+        from roadworthy.provenance import named_files
+
+        return {**named_files(self.options), **self.beside}
+
     @functools.cached_property
     def _make(self) -> Callable[[], Any]:
         return maker(self.entry, with_paths(self.options, self.beside), self.where)

@@ -8,6 +8,7 @@ first collides. Proposals of one moment are scored against what the log's agents
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 from collections.abc import Sequence
@@ -62,6 +63,12 @@ def score_moment(
     return rows
 
 
+@functools.cache
+def _code() -> str:
+    """Hash of this scorer's code: what another one found is not what this one would find."""
+    return code_hash([__name__], {"roadworthy", "roadworthy_trainers", "roadworthy_metrics"})
+
+
 class ScoreCache:
     """A folder of scores by content hash, shared by whoever needs them; files are memory-mapped.
 
@@ -75,9 +82,7 @@ class ScoreCache:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.made = 0
-        # What another scorer found is not what this one would find.
-        packages = {"roadworthy", "roadworthy_trainers", "roadworthy_metrics"}
-        self._code = code_hash([__name__], packages)
+        self._code = _code()  # now, and not first by several threads at once
         self._lock = threading.Lock()
         if folder is not None:
             try:
